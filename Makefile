@@ -1,0 +1,41 @@
+# Two commands: `make run` and `make test`. Each makes .venv by itself; all it needs is python3 (3.11 or later, with venv) and make.
+# PIP_ARGS goes to pip: make run PIP_ARGS="--extra-index-url URL"
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help run test dev lint speed clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1	\2/' | expand -t 16
+
+run: $(STAMP) ## set up everything and build the dataset from the bundled data
+	@$(BIN)/sft run
+
+dev: $(STAMP) ## open the Dagster UI on 127.0.0.1
+	@$(BIN)/sft dev
+
+test: $(STAMP) lint ## set up everything, check style and types, run the tests
+	@$(BIN)/python -m pytest -n auto --dist loadgroup
+
+lint: $(STAMP)
+	@$(BIN)/ruff check sft_assets tests
+	@$(BIN)/ruff format --check sft_assets tests
+	@$(BIN)/mypy
+
+speed: $(STAMP) ## time the states on 200,000 rows (some minutes)
+	@$(BIN)/python -m tests.speed.spine
+
+clean: ## take away .venv (the data stays)
+	rm -rf $(VENV)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "sft_assets needs Python 3.11 or later with venv; $(PYTHON) is not. Try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (some minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev]'
+	@touch $@

@@ -1,0 +1,222 @@
+"""What every asset of the graph has in common: a declaration, and the way in which Dagster runs it.
+
+    @state(Table("deduped", COLUMNS, after="combined"), code=1)
+    def deduped(build: Build, folder: Folder, recipe: Recipe) -> None:
+        \"\"\"The combined rows without exact and near duplicates.\"\"\"
+
+The function only fills the build. Versions, the transaction, laws, metadata and checks are the same for all and live here.
+"""
+
+import inspect
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from sft_assets.errors import LawBroken, SftError
+from sft_assets.folder import Folder
+from sft_assets.recipe import Recipe
+from sft_assets.warehouse import Build, Table, Version, Warehouse
+from sft_assets.warehouse.versions import read_versions
+
+Fill = Callable[[Build, Folder, Recipe], None]
+Progress = Callable[[str, int, int | None], None]
+
+# Who is told how far an asset is: the command line sets its progress bars here; elsewhere it goes to Dagster's log.
+listener: ContextVar[Progress | None] = ContextVar("listener", default=None)
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A state of the dataset, or evidence about its rows."""
+
+    table: Table
+    code: int
+    deps: tuple[str, ...]
+    fill: Fill
+    data_of_code: Callable[[], str] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.table.name
+
+    @property
+    def group(self) -> str:
+        return "states" if self.table.is_state else "evidence"
+
+    @property
+    def description(self) -> str:
+        return inspect.cleandoc(self.fill.__doc__ or "")
+
+    def code_version(self, recipe: Recipe) -> str:
+        """Changes with the code's number, with the data that is part of the code, and with the recipe's section."""
+        code = f"{self.code}.{self.data_of_code()}" if self.data_of_code else str(self.code)
+        return f"{code}+{recipe.digest(self.name)}"
+
+
+def state(
+    table: Table, *, code: int, deps: tuple[str, ...] = (), data_of_code: Callable[[], str] | None = None
+) -> Callable[[Fill], Asset]:
+    """Declare an asset. `deps`: its parents beside the one in `table.after`. `code`: raised when the code gives other results;
+    `data_of_code`: a digest of data in the package that does the same (rules, prompts)."""
+    parents = (table.after, *deps) if table.after else deps
+    return lambda fill: Asset(table, code, parents, fill, data_of_code)
+
+
+evidence = state
+
+
+def warehouse(folder: Folder, recipe: Recipe) -> Warehouse:
+    """The folder's database, opened as the recipe's engine section says."""
+    engine = recipe.engine
+    return Warehouse(folder.database, engine.memory_limit, engine.threads, engine.keep_versions)
+
+
+# ---------------------------------------------------------------------------------------------------------- running
+
+
+def materialize(
+    asset: Asset,
+    folder: Folder,
+    recipe: Recipe,
+    inputs: Mapping[str, str],
+    log: Callable[[str], None] = lambda _: None,
+    again: bool = False,
+) -> tuple[Version, bool]:
+    """Bring an asset up to date: (its version, whether anything was written).
+
+    With equal code and inputs the version that the database has is returned at once, unless `again`.
+
+    Raises:
+        SftError: a sentence for people. Nothing was stored.
+    """
+    house, code_version = warehouse(folder, recipe), asset.code_version(recipe)
+    with house.writing() as con:
+        known = {v.asset: v for v in read_versions(con)}
+        for parent in asset.deps:
+            if parent not in inputs and parent not in known:
+                raise SftError(
+                    f"{asset.name} needs {parent}, which is not in {folder.database}: `sft run {asset.name}` builds both"
+                )
+        inputs = {p: inputs.get(p) or known[p].data_version for p in asset.deps}
+        now = known.get(asset.name)
+        if now and not again and (now.code_version, now.inputs) == (code_version, inputs) and now.files_stand(folder.root):
+            log(f"{asset.name}: up to date, version {now.number}")
+            return now, False
+        progress = _progress(asset.name, log)
+        with Build.begin(con, asset.table, code_version, inputs, recipe.engine.keep_versions, progress) as build:
+            asset.fill(build, folder, recipe)
+        written = {v.asset: v for v in read_versions(con)}[asset.name]
+    return written, True
+
+
+def _progress(name: str, log: Callable[[str], None]) -> Callable[[int, int | None], None]:
+    last = time.monotonic()
+
+    def tell(done: int, total: int | None) -> None:
+        nonlocal last
+        if told := listener.get():
+            told(name, done, total)
+        elif time.monotonic() - last > 5:
+            last = time.monotonic()
+            log(f"{name}: {done:,}" + (f" of {total:,} ({100 * done / total:.0f} %)" if total else ""))
+
+    return tell
+
+
+@contextmanager
+def told_to(progress: Progress) -> Iterator[None]:
+    """Send the progress of assets that run in this block to `progress`."""
+    token = listener.set(progress)
+    try:
+        yield
+    finally:
+        listener.reset(token)
+
+
+# ---------------------------------------------------------------------------------------------------------- Dagster
+
+
+def to_dagster(asset: Asset, folder: Folder, recipe: Recipe, observed: Mapping[str, Callable[[], str]]) -> dg.AssetsDefinition:
+    """The asset as Dagster sees it. `observed`: how to fingerprint each input that is files."""
+
+    @dg.asset(
+        name=asset.name,
+        deps=[dg.AssetKey(d) for d in asset.deps],
+        description=asset.description,
+        group_name=asset.group,
+        kinds={"duckdb"},
+        tags={"sft/layer": asset.group},
+        code_version=asset.code_version(recipe),
+        required_resource_keys={"data_folder"},
+        check_specs=[dg.AssetCheckSpec(law.name, asset=asset.name, description=law.says) for law in asset.table.all_laws],
+        metadata={"dagster/column_schema": column_schema(asset.table)},
+    )
+    def run(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads it
+        again = context.run.tags.get("sft/again") == "true"
+        inputs = {d: observed[d]() for d in asset.deps if d in observed}
+        try:
+            version, written = materialize(asset, folder, recipe, inputs, context.log.info, again)
+        except SftError as error:
+            for name in error.laws if isinstance(error, LawBroken) else []:
+                failed = dg.AssetCheckEvaluation(
+                    asset_key=dg.AssetKey(asset.name), check_name=name, passed=False, metadata={"error": str(error)}
+                )
+                context.instance.report_runless_asset_event(failed)
+            raise dg.Failure(str(error), allow_retries=False) from error
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(version.data_version),
+            metadata=metadata(version, written),
+            check_results=[
+                dg.AssetCheckResult(check_name=law.name, passed=True, metadata={"law": law.says})
+                for law in asset.table.all_laws
+            ],
+        )
+
+    return run
+
+
+def column_schema(table: Table) -> dg.TableSchema:
+    """What the asset's own table holds; the view of the same name shows whole rows."""
+    return dg.TableSchema([dg.TableColumn(name, kind) for name, kind in table.columns.items()])
+
+
+def metadata(version: Version, written: bool = True) -> dict[str, Any]:
+    """A version's report as Dagster metadata; the dataset's own text is fenced."""
+    report = version.report
+    result: dict[str, Any] = {
+        "dagster/row_count": report["kept"],
+        "seconds": round(version.seconds, 2),
+        "rows_per_second": round((report.get("in") or report["kept"]) / max(version.seconds, 1e-3)),
+        "version": version.number,
+        "written": written,
+    }
+    if "in" in report:
+        result |= {"rows_in": report["in"], "rows_created": report["created"], "rows_kept": report["kept"]}
+        for kind in ("dropped", "quarantined", "edited"):
+            result[kind] = sum(report[kind].values())
+            result |= {f"{kind}/{reason}": n for reason, n in report[kind].items()}
+    for name, value in report.items():
+        if name.startswith("sample_"):
+            result[name] = dg.MetadataValue.md(fenced_table(value))
+        elif name not in {"in", "created", "kept", "dropped", "quarantined", "edited"}:
+            result[name] = value if isinstance(value, int | float | str) else dg.MetadataValue.json(value)
+    return result
+
+
+def fenced_table(rows: list[dict[str, Any]]) -> str:
+    """Rows of dataset text as a Markdown code block that nothing in the text can close."""
+    if not rows:
+        return "none"
+    lines = [" | ".join(f"{k}: {one_line(v)}" for k, v in row.items()) for row in rows]
+    return "\n".join("    " + line for line in lines)  # an indented block has no fence that a text could close
+
+
+def one_line(value: Any) -> str:
+    text = " ".join(str(value).split())
+    text = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+    return text if len(text) <= 200 else text[:199] + "…"

@@ -1,0 +1,69 @@
+"""The code location: everything assembled, nothing computed.
+
+source_files -> raw -> combined -> deduped -> decontaminated -> scored -> exported
+benchmark_files -> benchmarks ------------------^     rule_hits ---^
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import partial
+from typing import Any
+
+import dagster as dg
+
+from sft_assets.asset import Asset, to_dagster
+from sft_assets.automation import job, new_data_sensor
+from sft_assets.combined.asset import combined
+from sft_assets.decontaminated.asset import decontaminated
+from sft_assets.decontaminated.benchmarks_asset import benchmarks
+from sft_assets.deduped.asset import deduped
+from sft_assets.exported.asset import exported
+from sft_assets.folder import Folder
+from sft_assets.raw.asset import raw
+from sft_assets.recipe import Recipe
+from sft_assets.runs import INPUTS, DataFolder, input_version
+from sft_assets.scored.asset import scored
+from sft_assets.scored.rule_hits import rule_hits
+
+ASSETS: tuple[Asset, ...] = (raw, combined, deduped, benchmarks, decontaminated, rule_hits, scored, exported)
+STATES = tuple(a.name for a in ASSETS if a.table.is_state)
+
+
+def definitions(folder: Folder, recipe: Recipe | None = None, assets: tuple[Asset, ...] = ASSETS) -> dg.Definitions:
+    """The graph over a data folder. The recipe is read once; what was hashed into the code versions is what runs."""
+    recipe = Recipe.load(folder.recipe) if recipe is None else recipe
+    fingerprints = {name: partial(input_version, folder, name) for name in INPUTS}
+    return dg.Definitions(
+        assets=[
+            *(_observed(folder, name) for name in INPUTS),
+            *(to_dagster(asset, folder, recipe, fingerprints) for asset in assets),
+        ],
+        jobs=[job()],
+        sensors=[new_data_sensor(folder, recipe)],
+        resources={"data_folder": DataFolder(path=str(folder.root))},
+        executor=dg.in_process_executor,
+    )
+
+
+def _observed(folder: Folder, name: str) -> Any:
+    """An input asset: files that people put there, known by a fingerprint of their bytes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+
+        @dg.observable_source_asset(
+            name=name,
+            group_name="inputs",
+            description=f"The files in {INPUTS[name]}/ of the data folder. Its version is a hash of their names and bytes.",
+            metadata={"folder": f"{folder}/{INPUTS[name]}"},
+        )
+        def files() -> dg.DataVersion:
+            return dg.DataVersion(input_version(folder, name))
+
+    return files
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What Dagster loads: the graph over the folder that SFT_DATA names (default ./data)."""
+    return definitions(Folder.current())

@@ -1,0 +1,198 @@
+"""The life of a row: where it came from, what was edited, and what each state decided, with the evidence.
+
+$ sft explain 9f3c
+9f3c6a10  questions.json:17 (alpaca)
+  raw             kept
+  combined        kept      masked_email  turn 1
+  deduped         dropped   near_duplicate of 51ab03d2 (questions.json:4), Jaccard 0.93
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+import orjson
+
+from sft_assets.errors import SftError
+from sft_assets.record import Message, messages_of
+from sft_assets.warehouse import Version, Warehouse
+from sft_assets.warehouse.versions import read_versions
+
+
+@dataclass
+class Step:
+    """What one state did with the row: 'kept', 'dropped', 'quarantined', 'refused' or 'not built'."""
+
+    state: str
+    verdict: str
+    reason: str = ""
+    evidence: dict[str, Any] = field(default_factory=dict)
+    edits: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass
+class Life:
+    """One row from its file to where it is now."""
+
+    row_id: str | None
+    source: str
+    place: str
+    format: str | None
+    steps: list[Step]
+    messages: list[Message] | None = None
+    kept_messages: list[Message] | None = None  # of the row whose duplicate this one is
+    kept_place: str = ""
+
+
+MANY = 20
+
+
+def _one(con: duckdb.DuckDBPyConnection, sql: str, values: Sequence[Any]) -> tuple[Any, ...] | None:
+    """The first row of a query, or None."""
+    rows = con.execute(sql, values).fetchall()
+    return rows[0] if rows else None
+
+
+def explain(house: Warehouse, what: str, states: Sequence[str]) -> list[Life]:
+    """The lives that `what` names: a row id or its beginning (4 characters or more), or FILE:POSITION.
+
+    Raises:
+        SftError: nothing is called that, or too much is.
+    """
+    with house.reading() as con:
+        versions = {v.asset: v for v in read_versions(con)}
+        if "raw" not in versions:
+            raise SftError(f"{house.path}: there is no dataset yet; `sft run` builds it")
+        lives = _by_place(con, what, states, versions) if ":" in what else _by_id(con, what, states, versions)
+    if not lives:
+        raise SftError(
+            f"nothing is called {what!r}: give a row id (or its first characters, as reports show them) or FILE:POSITION, "
+            "such as questions.json:17"
+        )
+    return lives
+
+
+def _by_id(con: duckdb.DuckDBPyConnection, what: str, states: Sequence[str], versions: dict[str, Version]) -> list[Life]:
+    prefix = what.strip().lower().rstrip("….")
+    if len(prefix) < 4 or set(prefix) - set("0123456789abcdef-"):
+        raise SftError(f"{what!r} is neither a row id (4 characters of it or more) nor FILE:POSITION")
+    tables = [versions[s].table for s in ("raw", "combined") if s in versions]
+    union = " UNION ".join(f"SELECT row_id FROM {t}" for t in tables) + " UNION SELECT row_id FROM dropped"
+    found = con.execute(
+        f"SELECT row_id::VARCHAR FROM ({union}) WHERE starts_with(row_id::VARCHAR, ?) ORDER BY 1 LIMIT {MANY + 1}", [prefix]
+    ).fetchall()
+    if len(found) > MANY:
+        raise SftError(f"more than {MANY} rows begin with {what!r}; give more characters")
+    return [_life(con, row_id, states, versions) for (row_id,) in found]
+
+
+def _by_place(con: duckdb.DuckDBPyConnection, what: str, states: Sequence[str], versions: dict[str, Version]) -> list[Life]:
+    file, _, position = what.rpartition(":")
+    if not (position.isascii() and position.isdigit() and len(position) < 16):
+        raise SftError(f"{what!r}: after the file's name comes a position (line or element number), such as {file}:17")
+    at = int(position)
+    names = [
+        name
+        for (name,) in con.execute(
+            f"SELECT source_file FROM {versions['raw'].table} UNION SELECT source_file FROM quarantine"
+        ).fetchall()
+        if name == file or name.endswith("/" + file.removeprefix("sources/")) or name == file.removeprefix("sources/")
+    ]
+    lives = []
+    for name in sorted(names):
+        raw = con.execute(
+            f"SELECT row_id::VARCHAR FROM {versions['raw'].table} WHERE source_file = ? AND source_row = ?", [name, at]
+        ).fetchall()
+        for (record_id,) in raw:
+            rows = _rows_of(con, record_id, versions)
+            lives += [_life(con, row_id, states, versions) for row_id in rows or [record_id]]
+        if not raw:
+            lives += _unread(con, name, at)
+    return lives
+
+
+def _rows_of(con: duckdb.DuckDBPyConnection, record_id: str, versions: dict[str, Version]) -> list[str]:
+    if "combined" not in versions:
+        return []
+    sql = f"SELECT row_id::VARCHAR FROM {versions['combined'].table} WHERE record_id = ?::UUID ORDER BY 1"
+    return [row_id for (row_id,) in con.execute(sql, [record_id]).fetchall()]
+
+
+def _unread(con: duckdb.DuckDBPyConnection, name: str, at: int) -> list[Life]:
+    """What quarantine knows of a place that raw did not keep: the record, or the whole file."""
+    rows = con.execute(
+        """
+        SELECT state, source, position, reason, detail, sha256, excerpt FROM quarantine
+        WHERE source_file = ? AND (position = ? OR position IS NULL)
+        """,
+        [name, at],
+    ).fetchall()
+    lives = []
+    for state, source, position, reason, detail, sha256, excerpt in rows:
+        verdict = "refused" if position is None else "quarantined"
+        evidence = {"detail": detail, "sha256": sha256, "excerpt": excerpt}
+        place = name if position is None else f"{name}:{position}"
+        lives.append(Life(None, source, place, None, [Step(state, verdict, reason, evidence)]))
+    return lives
+
+
+def _life(con: duckdb.DuckDBPyConnection, row_id: str, states: Sequence[str], versions: dict[str, Version]) -> Life:
+    record_id = row_id
+    if "combined" in versions:
+        found = _one(con, f"SELECT record_id::VARCHAR FROM {versions['combined'].table} WHERE row_id = ?::UUID", [row_id])
+        record_id = found[0] if found else row_id
+    sql = f"SELECT source, source_file, source_row, format FROM {versions['raw'].table} WHERE row_id = ?::UUID"
+    place = _one(con, sql, [record_id])
+    source, file, position, format_name = place or ("", "(no longer in the sources)", 0, None)
+    life = Life(row_id, source, f"{file}:{position}" if place else file, format_name, [])
+    for state in states:
+        step = _step(con, state, row_id, record_id, versions)
+        life.steps.append(step)
+        if step.verdict != "kept":
+            break
+    life.messages = _messages(con, row_id, versions)
+    other = life.steps[-1].evidence.get("of")
+    if other:
+        life.kept_messages = _messages(con, other, versions)
+        twin = _one(con, "SELECT source_file, source_row FROM combined WHERE row_id = ?::UUID", [other])
+        life.kept_place = f"{twin[0]}:{twin[1]}" if twin else ""
+    return life
+
+
+def _step(con: duckdb.DuckDBPyConnection, state: str, row_id: str, record_id: str, versions: dict[str, Version]) -> Step:
+    if state not in versions:
+        return Step(state, "not built")
+    edits = con.execute("SELECT what, before FROM edits WHERE state = ? AND row_id = ?::UUID ORDER BY 1, 2", [state, row_id])
+    step = Step(state, "kept", edits=edits.fetchall())
+    id_here = record_id if state == "raw" else row_id
+    if _one(con, f"SELECT 1 FROM {versions[state].table} WHERE row_id = ?::UUID", [id_here]):
+        if state == "scored":
+            marks = _one(con, f"SELECT verdict, rule_names FROM {versions[state].table} WHERE row_id = ?::UUID", [row_id])
+            if marks and marks[0] != "keep":
+                step.reason, step.evidence = "marked for review", {"rules": [{"rule": r} for r in marks[1]]}
+        if state == "exported":
+            split = _one(con, f"SELECT split FROM {versions[state].table} WHERE row_id = ?::UUID", [row_id])
+            step.reason = f"in the {split[0]} split" if split else ""
+        return step
+    gone = _one(con, "SELECT reason, evidence FROM dropped WHERE state = ? AND row_id = ?::UUID", [state, row_id])
+    if gone:
+        step.verdict, step.reason, step.evidence = "dropped", gone[0], orjson.loads(gone[1])
+        return step
+    sql = "SELECT reason, detail, sha256, excerpt FROM quarantine WHERE state = ? AND record_id = ?::UUID"
+    unread = _one(con, sql, [state, record_id])
+    if unread:
+        evidence = dict(zip(("detail", "sha256", "excerpt"), unread[1:], strict=True))
+        step.verdict, step.reason, step.evidence = "quarantined", unread[0], evidence
+        return step
+    step.verdict, step.reason = "not built", "this state was made before the row came in; `sft plan` says what is stale"
+    return step
+
+
+def _messages(con: duckdb.DuckDBPyConnection, row_id: str, versions: dict[str, Version]) -> list[Message] | None:
+    if "combined" not in versions:
+        return None
+    found = _one(con, "SELECT messages FROM combined WHERE row_id = ?::UUID", [row_id])
+    return messages_of(found[0]) if found else None

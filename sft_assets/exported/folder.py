@@ -1,0 +1,112 @@
+"""Writing an export so that there is always a whole one.
+
+    exports/.export.partial-4711/                 while it is being written, by process 4711
+    exports/20260102T030405Z-1f0c22ab/            when it is complete
+    exports/latest -> 20260102T030405Z-1f0c22ab   swapped last
+
+A kill at any moment leaves `latest` on a complete folder: the one before or the new one.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sft_assets.errors import SftError
+
+LATEST = "latest"
+PARTIAL = ".partial-"
+
+
+@contextmanager
+def partial_folder(exports: Path) -> Iterator[Path]:
+    """A folder to write an export to, on the filesystem of the finished ones; gone afterwards unless it was published.
+
+    What processes that are dead have left behind is removed first.
+
+    Raises:
+        SftError: the disk is full, or the folder cannot be written to.
+    """
+    try:
+        exports.mkdir(parents=True, exist_ok=True)
+        clean(exports)
+        partial = exports / f".export{PARTIAL}{os.getpid()}"
+        partial.mkdir()
+        try:
+            yield partial
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    except OSError as error:
+        raise SftError(
+            f"{error.filename or exports}: the export could not be written: {error.strerror or error}. "
+            f"The exports before it are untouched; free some space or mend the permissions of {exports}, and run again."
+        ) from error
+
+
+def publish(partial: Path, content: str) -> Path:
+    """Give a partial folder its name, the time and `content` (a short hash), and point `latest` to it.
+
+    Its files have been synced, and MANIFEST.json is the last of them.
+    """
+    exports = partial.parent
+    link = exports / LATEST
+    if link.is_dir() and not link.is_symlink():
+        raise SftError(f"{link} is a folder; the name is kept for the link to the newest export: move the folder away")
+    for folder, _, _ in os.walk(partial):
+        sync(Path(folder))
+    while (final := exports / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{content}").exists():
+        time.sleep(0.05)  # the same content in the same second: the next second is soon
+    os.rename(partial, final)
+    sync(exports)
+    temporary = exports / f".{LATEST}{PARTIAL}{os.getpid()}"
+    temporary.symlink_to(final.name)
+    os.replace(temporary, link)
+    sync(exports)
+    return final
+
+
+def clean(exports: Path) -> None:
+    """Remove the partial folders and links of processes that are no more, and of this one."""
+    for path in exports.glob(f".*{PARTIAL}*"):
+        pid = path.name.rpartition(PARTIAL)[2]
+        if not pid.isdigit() or (int(pid) != os.getpid() and _alive(int(pid))):
+            continue
+        if path.is_symlink():
+            path.unlink()
+        else:
+            shutil.rmtree(path)
+
+
+def sync(path: Path) -> None:
+    """Have the disk hold a file's bytes, or a folder's names."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with suppress_unsupported():
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def suppress_unsupported() -> Iterator[None]:
+    """Some network filesystems cannot sync a folder."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+
+
+def _alive(pid: int) -> bool:
+    with suppress(PermissionError):  # it is there, and another user's
+        try:
+            os.kill(pid, 0)
+        except (ProcessLookupError, OverflowError):
+            return False
+    return True

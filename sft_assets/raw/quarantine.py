@@ -1,0 +1,50 @@
+"""When too much of a source cannot be read, stopping is kinder than going on without it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import orjson
+
+from sft_assets.errors import SftError
+from sft_assets.folder import Folder, write_whole
+from sft_assets.recipe import Recipe
+from sft_assets.warehouse import Build
+
+
+def stop_if_too_many(build: Build, folder: Folder, recipe: Recipe, found: Mapping[str, int]) -> None:
+    """Stop the state when more than `max_quarantined` percent of a source's records are in quarantine.
+
+    found: records of each source. What was quarantined is written to D/quarantine/, which the message names.
+
+    Raises:
+        SftError: the state's old tables stand.
+    """
+    ledger = build.ledger("quarantine")
+    counts = build.con.execute(f"""
+        SELECT source, count(*), mode(reason) FROM {ledger}
+        WHERE position IS NOT NULL
+        GROUP BY source
+        ORDER BY source
+    """).fetchall()
+    complaints = []
+    for source, bad, reason in counts:
+        limit = recipe.source(source).max_quarantined
+        limit = recipe.raw.max_quarantined if limit is None else limit
+        if bad > limit / 100 * found[source]:
+            complaints.append(
+                f"source {source!r}: {bad:,} of {found[source]:,} records ({100 * bad / found[source]:.1f} %) cannot be used, "
+                f"most often {reason}; the limit is {limit:g} %"
+            )
+    if not complaints:
+        return
+    columns = ("source", "source_file", "position", "reason", "detail", "sha256", "excerpt")
+    rows = build.con.execute(f"SELECT {', '.join(columns)} FROM {ledger} ORDER BY source_file, position").fetchall()
+    path = folder.quarantine / f"{build.spec.name}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.jsonl"
+    lines = [orjson.dumps(dict(zip(columns, row, strict=True))) for row in rows]
+    write_whole(path, b"\n".join(lines) + b"\n")
+    raise SftError(
+        f"{build.spec.name} stopped: {'; '.join(complaints)}. The old tables stand. What was set aside is in {path}. "
+        "Mend the file, state its format, columns or encoding in the recipe, or raise max_quarantined there."
+    )

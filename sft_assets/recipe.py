@@ -1,0 +1,302 @@
+"""recipe.yaml: what is to be done with the data, one section per asset.
+
+    sources:
+      - path: questions.json
+        license: cc-by-4.0
+        weight: 0.5
+    deduped:
+      threshold: 0.85
+
+Everything has a default; a folder without a recipe is a recipe. A section's hash is part of its asset's code version, so an
+edit makes stale just the assets that use the section. `engine` enters no hash: it changes speed, never results.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+
+import orjson
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from sft_assets.errors import SftError
+
+Percent = Annotated[float, Field(ge=0, le=100)]
+Share = Annotated[float, Field(ge=0, le=1)]
+FormatName = Literal["alpaca", "sharegpt", "messages", "preference"]
+ColumnName = Literal[
+    "prompt", "query", "response", "system", "history", "messages", "conversations", "tools", "chosen", "rejected", "kto_tag",
+    "language", "license",
+]  # fmt: skip
+MaskKind = Literal["secret", "email", "phone", "card", "iban"]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class Source(Section):
+    """One entry of `sources`: a file, or a folder and every file in it."""
+
+    path: str = Field(min_length=1, description="file or folder, relative to D/sources")
+    name: str = Field(default="", description="what the ledger and the reports call it; default: the path without its ending")
+    format: FormatName | None = Field(default=None, description="default: seen from the records")
+    columns: dict[ColumnName, str] = Field(default={}, description="our name of a column (LLaMA-Factory's): theirs")
+    encoding: str | None = Field(default=None, description="default: by byte order mark, else UTF-8")
+    max_quarantined: Percent | None = Field(default=None, description="percent; default: raw.max_quarantined")
+    license: str | None = None
+    language: str | None = None
+    system: str | None = Field(default=None, description="system prompt for conversations that have none")
+    weight: Share = Field(default=1.0, description="share of the rows to keep, chosen by row_id")
+    cap: int | None = Field(default=None, ge=0, description="most rows to keep")
+    priority: int = Field(default=0, description="of two duplicates the one with the higher priority stays")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Source:
+        values = self.__dict__
+        values["path"] = PurePosixPath(self.path).as_posix()  # ./q.json is q.json
+        if not self.name:
+            values["name"] = source_name(self.path)
+        if self.columns and not self.format:
+            from sft_assets.formats import format_of_columns
+
+            values["format"] = format_of_columns(self.columns)
+        return self
+
+
+def source_name(path: str) -> str:
+    """A file's source name: its path in D/sources without the endings that say how it is packed."""
+    name = path.strip("/")
+    while Path(name).suffix.lower() in {".json", ".jsonl", ".ndjson", ".gz"}:
+        name = name[: -len(Path(name).suffix)]
+    return name
+
+
+class Raw(Section):
+    """Reading D/sources."""
+
+    other_files: Literal["read", "ignore"] = Field(default="read", description="files of D/sources that no entry names")
+    max_quarantined: Percent = Field(default=20.0, description="percent of a source's records; more stops raw or combined")
+    max_record_bytes: int = Field(default=32 << 20, ge=1 << 10, description="a larger record is quarantined")
+    max_unpacked_ratio: float = Field(default=200.0, gt=1, description="a gzip file that unpacks to more is refused ...")
+    max_unpacked_bytes: int = Field(default=256 << 20, ge=1, description="... once it has given this many bytes")
+
+
+class Combined(Section):
+    """Records to conversations: mixture, repairs, masks, licences."""
+
+    seed: int = Field(default=0, ge=0, lt=2**63, description="chooses the rows that weight and cap keep")
+    masks: list[MaskKind] = Field(
+        default=["secret", "email", "phone", "card", "iban"], description="personal data and secrets that are masked"
+    )
+    allowed_licenses: list[str] | None = Field(default=None, description="rows of other or unknown licences are dropped")
+
+
+class Deduped(Section):
+    """Exact and near duplicates."""
+
+    near: bool = True
+    threshold: Share = Field(default=0.8, gt=0, description="Jaccard similarity of word 3-gram sets")
+    compare: Literal["all", "prompt", "answer"] = Field(default="all", description="user and assistant turns, or one side")
+    keep_if_numbers_differ: bool = True
+    permutations: int = Field(default=128, ge=16, le=512)
+
+
+class Benchmark(Section):
+    """One entry of `benchmarks.files`: how to read a test set whose shape is not seen from its items."""
+
+    path: str
+    name: str = ""
+    columns: dict[str, str] = Field(default={}, description="question, answer, choices, context, solution: their column")
+
+
+class Benchmarks(Section):
+    """Test sets in D/benchmarks."""
+
+    files: list[Benchmark] = []
+
+
+class Decontaminated(Section):
+    """Rows that hold test items."""
+
+    ngram: int = Field(default=13, ge=5, description="consecutive words of an item that make a leak")
+    short_item_words: int = Field(default=8, ge=1, description="items of fewer words count only as a whole turn")
+
+
+class RuleHits(Section):
+    """Which rules of sft_assets/scored/rules are looked for."""
+
+    skip: list[str] = Field(default=[], description="names of rules not to run")
+
+
+class Scored(Section):
+    """The decision over the signals."""
+
+    actions: dict[str, Literal["drop", "review", "signal"]] = Field(
+        default={}, description="rule: action, where the default is wrong"
+    )
+
+
+class Exported(Section):
+    """The finished dataset."""
+
+    name: str = "sft-dataset"
+    test_share: Share = Field(default=0.05, description="of the rows, in whole groups of near duplicates")
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    without_review: bool = Field(default=False, description="leave out rows marked for review")
+    formats: list[Literal["messages", "alpaca", "preference"]] = ["messages", "alpaca", "preference"]
+
+
+class Engine(Section):
+    """How, never what: nothing here changes a result or makes anything stale."""
+
+    memory_limit: str = Field(
+        default="2GB", pattern=r"^\d+(\.\d+)? ?([KMGT]i?B)$", description="DuckDB's; what does not fit is spilled to disk"
+    )
+    threads: int | None = Field(default=None, ge=1, le=256)
+    keep_versions: int = Field(default=5, ge=1, description="versions of each state that stay in the database")
+
+
+class Recipe(Section):
+    """The whole file."""
+
+    sources: list[Source] = []
+    raw: Raw = Raw()
+    combined: Combined = Combined()
+    deduped: Deduped = Deduped()
+    benchmarks: Benchmarks = Benchmarks()
+    decontaminated: Decontaminated = Decontaminated()
+    rule_hits: RuleHits = RuleHits()
+    scored: Scored = Scored()
+    exported: Exported = Exported()
+    engine: Engine = Engine()
+
+    @field_validator("sources")
+    @classmethod
+    def _names_are_unique(cls, sources: list[Source]) -> list[Source]:
+        for field in ("path", "name"):
+            seen: set[str] = set()
+            for source in sources:
+                value = getattr(source, field)
+                if value in seen:
+                    raise ValueError(f"two entries have the {field} {value!r}; give each one of its own")
+                seen.add(value)
+        return sources
+
+    @classmethod
+    def load(cls, path: Path) -> Recipe:
+        """Read a recipe; a file that is not there is the recipe of all defaults.
+
+        Raises:
+            SftError: names the file, the line, what is wrong there and what would be right.
+        """
+        try:
+            text = path.read_text("utf-8-sig")
+        except FileNotFoundError:
+            return cls()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SftError(f"{path}: cannot be read: {error}") from None
+        try:
+            node = yaml.compose(text, Loader=yaml.SafeLoader)
+            refuse_repeated_keys(node, path)
+            data = yaml.safe_load(text)
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            raise SftError(f"{path}:{line}: not YAML: {error.problem or error.context}") from None
+        except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            # PyYAML lets plain exceptions out for a date of month 13, a tag that does not fit, lists without end ...
+            raise SftError(f"{path}: not YAML: {error or type(error).__name__}") from None
+        if data is None:
+            return cls()
+        if not isinstance(data, dict):
+            raise SftError(f"{path}:1: a recipe is a mapping of sections ({', '.join(cls.model_fields)})")
+        try:
+            return cls.model_validate({k: v if v is not None else [] if k == "sources" else {} for k, v in data.items()})
+        except ValidationError as error:
+            lines = [_explain(cls, path, node, e) for e in error.errors()]
+            raise SftError("\n".join(lines)) from None
+
+    def part(self, asset: str) -> dict[str, Any]:
+        """What of the recipe the asset's result depends on."""
+        own: dict[str, Any] = getattr(self, asset).model_dump(mode="json")
+        entry_fields = {
+            "raw": {"path", "name", "format", "encoding", "max_quarantined"},
+            "combined": {"name", "columns", "license", "language", "system", "weight", "cap", "max_quarantined"},
+            "deduped": {"name", "priority"},
+        }.get(asset)
+        if entry_fields:
+            defaults = Source(path="-").model_dump(include=entry_fields)
+            entries = [s.model_dump(mode="json", include=entry_fields) for s in self.sources]
+            # an entry that says nothing about this asset is as good as none
+            said = [e for e in entries if asset == "raw" or {**defaults, "name": e["name"]} != e]
+            own["sources"] = sorted(said, key=lambda e: str(e["name"]))
+        if asset == "combined":
+            own["max_quarantined"] = self.raw.max_quarantined
+        return own
+
+    def digest(self, asset: str) -> str:
+        """Ten hex digits over `part(asset)`."""
+        text = orjson.dumps(self.part(asset), option=orjson.OPT_SORT_KEYS)
+        return hashlib.sha256(text).hexdigest()[:10]
+
+    def source(self, name: str) -> Source:
+        """The entry of that name; for a file that no entry names, the defaults."""
+        return next((s for s in self.sources if s.name == name), None) or Source(path=name, name=name)
+
+
+def refuse_repeated_keys(node: yaml.Node | None, path: Path, seen_nodes: set[int] | None = None) -> None:
+    """YAML keeps the last of two equal keys and says nothing; a recipe must not lose a line that way."""
+    seen_nodes = set() if seen_nodes is None else seen_nodes
+    if id(node) in seen_nodes:  # an alias
+        return
+    seen_nodes.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise SftError(f"{path}:{line}: {key.value!r} stands here and in line {seen[key.value]}; keep one")
+                seen[key.value] = line
+            refuse_repeated_keys(value, path, seen_nodes)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            refuse_repeated_keys(value, path, seen_nodes)
+
+
+def _explain(model: type[BaseModel], path: Path, node: yaml.Node | None, error: Any) -> str:
+    """One validation error as file, line, place, problem and, for a misspelt name, the right one."""
+    loc, line = error["loc"], 1
+    for step in loc:
+        if isinstance(node, yaml.MappingNode):
+            pair = next(((k, v) for k, v in node.value if k.value == str(step)), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            pair = (node.value[step], node.value[step])
+        else:
+            pair = None
+        if pair is None:
+            break
+        line, node = pair[0].start_mark.line + 1, pair[1]
+    place = ".".join(str(step) for step in loc if step != "[key]")
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        fields = list(_model_at(model, loc[:-1]).model_fields)
+        near = difflib.get_close_matches(str(loc[-1]), fields, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(fields)}"
+        message = f"unknown name; {hint}"
+    elif "input" in error and not isinstance(error["input"], dict):
+        message += f" (it says {error['input']!r})"
+    return f"{path}:{line}: {place}: {message}" if place else f"{path}: {message}"
+
+
+def _model_at(model: type[BaseModel], loc: tuple[Any, ...]) -> type[BaseModel]:
+    for step in loc:
+        if isinstance(step, int):
+            continue
+        annotation = model.model_fields[step].annotation
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        model = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
+    return model

@@ -1,0 +1,173 @@
+"""Who executes on a data folder: Dagster's instance for it, the lock, runs that died, and the observation of its input files.
+
+Everything that executes, from the command line, the UI or the daemon, comes in through `occupy`: it holds D/.lock for the whole
+run, so two runs never interleave, and it sees the input files before any asset does. (Dagster's concurrency pools would do
+less: a killed run keeps its slot, and the next one waits for it for ever.)
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import psutil
+import yaml
+from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+from dagster._core.instance.ref import InstanceRef  # the public from_config knows no overrides
+
+from sft_assets.folder import Folder, write_whole
+from sft_assets.staleness import DATA
+
+PROCESS_TAG = "sft/process"
+INPUTS: Mapping[str, str] = {"source_files": "sources", "benchmark_files": "benchmarks"}
+GENERATED = "# Written by `sft init` and kept right by sft; take this line out to keep your own changes.\n"
+
+
+def instance_config(folder: Folder) -> dict[str, Any]:
+    """dagster.yaml for a data folder: everything persists under D/.dagster, nothing is sent anywhere."""
+    home = folder.dagster
+    return {
+        "storage": {"sqlite": {"base_dir": str(home / "storage")}},
+        "local_artifact_storage": {
+            "module": "dagster._core.storage.root",
+            "class": "LocalArtifactStorage",
+            "config": {"base_dir": str(home / "artifacts")},
+        },
+        "compute_logs": {
+            "module": "dagster._core.storage.local_compute_log_manager",
+            "class": "LocalComputeLogManager",
+            "config": {"base_dir": str(home / "logs")},
+        },
+        "run_monitoring": {"enabled": True, "poll_interval_seconds": 15},
+        "telemetry": {"enabled": False},
+        "nux": {"enabled": False},
+    }
+
+
+def write_instance_config(folder: Folder, home: Path) -> None:
+    """dagster.yaml in `home`, unless its owner has made it their own."""
+    path = home / "dagster.yaml"
+    content = GENERATED + yaml.safe_dump(instance_config(folder), sort_keys=False)
+    if not path.exists() or (path.read_text("utf-8") != content and path.read_text("utf-8").startswith(GENERATED)):
+        write_whole(path, content.encode())
+
+
+def open_instance(folder: Folder) -> DagsterInstance:
+    """Dagster's instance for the folder: as its dagster.yaml says, else with the defaults of `instance_config`."""
+    own, config = folder.root / "dagster.yaml", instance_config(folder)
+    if own.exists():
+        write_instance_config(folder, folder.root)  # the folder may have moved
+        config = yaml.safe_load(own.read_text("utf-8")) or {}
+    folder.dagster.mkdir(parents=True, exist_ok=True)
+    # given whole: Dagster looks for its file by a pattern, and would not find one in a folder with brackets in its name
+    return DagsterInstance.from_ref(InstanceRef.from_dir(str(folder.dagster), overrides=config))
+
+
+# ------------------------------------------------------------------------------------------------------------ the lock
+
+
+def this_process() -> str:
+    """Host, PID and start time: a PID that the system gave to another process since is not this one."""
+    return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time():.2f}"
+
+
+def is_alive(process: str) -> bool:
+    """Whether the process that wrote such a tag still runs (processes of other hosts count as alive)."""
+    host, pid, started = process.rsplit(" ", 2)
+    if host != socket.gethostname():
+        return True
+    try:
+        found = psutil.Process(int(pid))
+        return abs(found.create_time() - float(started)) < 0.1 and found.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def fail_dead_runs(instance: DagsterInstance) -> list[str]:
+    """Mark runs as failed that Dagster still records as started though their process has gone; their ids."""
+    begun = [
+        DagsterRunStatus.NOT_STARTED,
+        DagsterRunStatus.STARTING,
+        DagsterRunStatus.STARTED,
+        DagsterRunStatus.CANCELING,
+    ]
+    dead = []
+    for run in instance.get_runs(RunsFilter(statuses=begun)):
+        process = run.tags.get(PROCESS_TAG)
+        if process and not is_alive(process):
+            instance.report_run_failed(run, "its process was killed; nothing half-done was stored, run it again")
+            dead.append(run.run_id)
+    return dead
+
+
+@contextmanager
+def occupy(
+    folder: Folder,
+    instance: DagsterInstance,
+    wait: float | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Iterator[None]:
+    """Hold the folder for a run: take the lock, fail what died, observe the input files.
+
+    Raises:
+        Busy: another process did not let go within `wait` seconds (None: wait for ever).
+    """
+    with folder.lock(wait, say) as first:
+        if first:
+            for run_id in fail_dead_runs(instance):
+                say(f"run {run_id[:8]} was killed; it is marked as failed now")
+        observe(folder, instance)
+        yield
+
+
+# ---------------------------------------------------------------------------------------------------------- the inputs
+
+
+def input_version(folder: Folder, name: str) -> str:
+    """The fingerprint of an input asset's files."""
+    return folder.version(folder.root / INPUTS[name])
+
+
+def observed_version(instance: DagsterInstance, name: str) -> str | None:
+    """What Dagster last saw of an input asset."""
+    records = instance.fetch_observations(dg.AssetKey(name), limit=1).records
+    observation = records[0].asset_observation if records else None
+    return (observation.tags or {}).get(DATA) if observation else None
+
+
+def observations(folder: Folder, instance: DagsterInstance) -> list[dg.AssetObservation]:
+    """One observation for each input whose files differ from what Dagster last saw."""
+    result = []
+    for name in INPUTS:
+        version = input_version(folder, name)
+        if observed_version(instance, name) != version:
+            base = folder.root / INPUTS[name]
+            sizes = [p.stat().st_size for p in Folder.files(base) if p.is_file()]
+            metadata = {"files": len(sizes), "bytes": sum(sizes)}
+            result.append(dg.AssetObservation(dg.AssetKey(name), metadata=metadata, tags={DATA: version}))
+    return result
+
+
+def observe(folder: Folder, instance: DagsterInstance) -> None:
+    """Tell Dagster of input files that changed."""
+    for observation in observations(folder, instance):
+        instance.report_runless_asset_event(observation)
+
+
+class DataFolder(dg.ConfigurableResource[Any]):
+    """The data folder as a resource: a run that uses it holds its lock from beginning to end."""
+
+    path: str
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[DataFolder]:
+        assert context.instance is not None and context.log is not None
+        if context.run is not None:
+            context.instance.add_run_tags(context.run.run_id, {PROCESS_TAG: this_process()})
+        with occupy(Folder(Path(self.path)), context.instance, say=context.log.info):
+            yield self

@@ -1,0 +1,164 @@
+"""What the command line does, as functions: plan, run, status. (explain is a module of its own.)
+
+>>> from sft_assets.verbs import Workspace
+>>> space = Workspace.open("data")
+>>> space.plan()
+{'deduped': ['its section of the recipe changed']}
+>>> space.run()
+['deduped', 'decontaminated']
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster import AssetKey, DagsterExecutionInterruptedError, DagsterInstance
+
+from sft_assets.asset import warehouse
+from sft_assets.automation import JOB
+from sft_assets.definitions import ASSETS, definitions
+from sft_assets.errors import SftError
+from sft_assets.folder import Folder
+from sft_assets.recipe import Recipe
+from sft_assets.runs import INPUTS, PROCESS_TAG, input_version, occupy, open_instance, this_process, write_instance_config
+from sft_assets.staleness import Facts, Graph, materialize_stale, stale_causes
+from sft_assets.warehouse import Version
+from sft_assets.warehouse.versions import read_versions
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+Say = Callable[[str], None]
+
+
+def init(path: str | Path) -> Folder:
+    """Make a data folder: the sub-folders, a recipe to edit, and dagster.yaml. What is there is left as it is."""
+    folder = Folder.at(path)
+    if folder.root.exists() and not folder.root.is_dir():
+        raise SftError(f"{folder} is a file; name a folder, or one that is yet to be made")
+    for sub in (folder.sources, folder.benchmarks):
+        sub.mkdir(parents=True, exist_ok=True)
+    if not folder.recipe.exists():
+        folder.recipe.write_text(files("sft_assets").joinpath("recipe_template.yaml").read_text("utf-8"), "utf-8")
+    write_instance_config(folder, folder.root)
+    return folder
+
+
+@dataclass
+class Workspace:
+    """A data folder with its recipe, Dagster instance and graph, read once."""
+
+    folder: Folder
+    recipe: Recipe
+    instance: DagsterInstance
+    defs: dg.Definitions
+
+    @classmethod
+    def open(cls, path: str | Path | None = None) -> Workspace:
+        """Raises SftError where there is no such folder, or its recipe cannot be used."""
+        folder = Folder.current() if path is None else Folder.at(path)
+        if not folder.root.is_dir():
+            raise SftError(f"{folder} is no folder: make it with `sft init {folder}`")
+        recipe = Recipe.load(folder.recipe)
+        return cls(folder, recipe, open_instance(folder), definitions(folder, recipe))
+
+    @cached_property
+    def graph(self) -> Graph:
+        return Graph.of(self.defs.resolve_asset_graph())
+
+    # ---------------------------------------------------------------------------------------------------- looking
+
+    def versions(self) -> dict[str, Version]:
+        """The current version of each asset in the database."""
+        house = warehouse(self.folder, self.recipe)
+        if not house.path.exists():
+            return {}
+        with house.reading() as con:
+            return {v.asset: v for v in read_versions(con)}
+
+    def plan(self) -> dict[str, list[str]]:
+        """The stale assets with their reasons, parents first. Writes nothing."""
+        stale = self._stale()
+        return {k.to_user_string(): stale[k] for k in self.graph.order(stale)}
+
+    def may_follow(self, stale: Mapping[str, Any]) -> list[str]:
+        """What becomes stale if everything in `stale` comes out different."""
+        keys = {AssetKey(name) for name in stale}
+        return [k.to_user_string() for k in self.graph.order((self.graph.below(keys) & self.graph.made) - keys)]
+
+    def _stale(self, within: set[AssetKey] | None = None) -> dict[AssetKey, list[str]]:
+        facts = Facts(
+            self.versions(),
+            {name: input_version(self.folder, name) for name in INPUTS},
+            lambda v: not v.files_stand(self.folder.root),
+        )
+        return stale_causes(self.instance, self.graph, within, facts)
+
+    # ---------------------------------------------------------------------------------------------------- running
+
+    def run(
+        self,
+        names: Sequence[str] = (),
+        again: bool = False,
+        wait: float | None = None,
+        say: Say = print,
+        tell: Callable[[str, Version], None] = lambda name, version: None,
+    ) -> list[str]:
+        """Materialize what is stale (of `names` and what they need; of everything without names), and nothing else.
+
+        again: materialize `names` (without names: everything) even where they are fresh. wait: seconds to wait for another
+        run. say: hears what is about to run and why. tell: hears each version that was made.
+
+        Returns the names of what ran, in order.
+
+        Raises:
+            SftError: an asset failed; what ran before it stands, and so does its own version before this run.
+        """
+        wanted = {AssetKey(n) for n in self._known(names)} or set(self.graph.made)
+        within = self.graph.above(wanted)
+        with occupy(self.folder, self.instance, wait, say):
+            done = materialize_stale(lambda: self._stale(within), self.graph, lambda w, s: self._run(w, s, say, tell))
+            forced = [k for k in self.graph.order(wanted) if again and k not in done]
+            if forced:
+                why = {k: ["asked for again"] for k in forced}
+                self._run(forced, why, say, tell, {"sft/again": "true"})
+                done += forced
+        return [k.to_user_string() for k in done]
+
+    def _known(self, names: Sequence[str]) -> Sequence[str]:
+        known = [a.name for a in ASSETS]
+        for name in names:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+                raise SftError(f"there is no asset {name!r}; {hint}")
+        return names
+
+    def _run(
+        self,
+        wave: Sequence[AssetKey],
+        why: Mapping[AssetKey, list[str]],
+        say: Say,
+        tell: Callable[[str, Version], None],
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        for key in wave:
+            say(f"{key.to_user_string()}: {', '.join(why[key])}")
+        causes = {f"sft/stale/{k.to_user_string()}": "; ".join(why[k])[:200] for k in wave}
+        causes[PROCESS_TAG] = this_process()
+        try:
+            self.defs.resolve_job_def(JOB).execute_in_process(
+                instance=self.instance, asset_selection=list(wave), tags={**causes, **(tags or {})}, run_config=QUIET
+            )
+        except dg.Failure as failure:
+            raise SftError(failure.description or str(failure)) from failure
+        except DagsterExecutionInterruptedError:  # Dagster's word for Ctrl-C once a run has begun
+            raise KeyboardInterrupt from None
+        versions = self.versions()
+        for key in wave:
+            tell(key.to_user_string(), versions[key.to_user_string()])

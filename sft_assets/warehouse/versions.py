@@ -1,0 +1,72 @@
+"""The versions of each asset: what they were made from, and which of them stay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import orjson
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of an asset. `built_on` maps each parent to the version number that was read."""
+
+    asset: str
+    number: int
+    data_version: str
+    code_version: str
+    inputs: dict[str, str]
+    built_on: dict[str, int]
+    report: dict[str, Any]
+    seconds: float
+
+    @property
+    def table(self) -> str:
+        return f"store.{self.asset}_{self.number}"
+
+    def files_stand(self, root: Path) -> bool:
+        """Whether the files that this version wrote are still there (an export that was deleted is made again)."""
+        return all((root / path).exists() for path in self.report.get("files", []))
+
+    @property
+    def rows(self) -> str:
+        """The view of whole rows of this version."""
+        return f"{self.table}_rows"
+
+
+def read_versions(con: duckdb.DuckDBPyConnection, current: bool = True) -> list[Version]:
+    """The versions in the database, oldest first; only the current one of each asset unless told otherwise."""
+    if not con.execute("SELECT 1 FROM duckdb_tables() WHERE schema_name = 'store' AND table_name = 'versions'").fetchall():
+        return []  # a database whose first writer was killed before it wrote anything
+    only = "JOIN store.current USING (asset, version)" if current else ""
+    rows = con.execute(f"""
+        SELECT asset, version, data_version, code_version, inputs, built_on, report, seconds
+        FROM store.versions {only}
+        ORDER BY asset, version
+    """).fetchall()
+    return [Version(a, n, d, c, orjson.loads(i), orjson.loads(b), orjson.loads(r), s) for a, n, d, c, i, b, r, s in rows]
+
+
+def prune(con: duckdb.DuckDBPyConnection, keep: int) -> None:
+    """Drop the versions that are neither among the last `keep` of their asset nor built upon by one that stays."""
+    versions = {(v.asset, v.number): v for v in read_versions(con, current=False)}
+    latest: dict[str, list[int]] = {}
+    for asset, number in versions:
+        latest.setdefault(asset, []).append(number)
+    todo = [(asset, n) for asset, numbers in latest.items() for n in sorted(numbers)[-keep:]]
+    stay: set[tuple[str, int]] = set()
+    while todo:
+        key = todo.pop()
+        if key in stay or key not in versions:
+            continue
+        stay.add(key)
+        todo += list(versions[key].built_on.items())
+    for key in versions.keys() - stay:
+        version = versions[key]
+        con.execute(f"DROP VIEW IF EXISTS {version.rows}")
+        con.execute(f"DROP TABLE IF EXISTS {version.table}")
+        for table in ("dropped", "edits", "quarantine", "versions"):
+            con.execute(f"DELETE FROM store.{table} WHERE asset = ? AND version = ?", key)

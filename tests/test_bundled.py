@@ -1,0 +1,101 @@
+"""The whole run on the bundled data, held against the list of planted faults in data/README.md."""
+
+from __future__ import annotations
+
+import shutil
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from sft_assets.asset import warehouse
+from sft_assets.definitions import STATES
+from sft_assets.explain import Life, explain
+from sft_assets.verbs import Workspace
+
+DATA = Path(__file__).parents[1] / "data"
+
+
+class Fault(NamedTuple):
+    file: str
+    position: str
+    what: str
+    state: str
+    outcome: str
+    reason: str
+
+
+def planted() -> list[Fault]:
+    lines = (DATA / "README.md").read_text("utf-8").split("## Planted faults")[1].splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    return [Fault(*row) for row in rows[2:]]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    folder = tmp_path_factory.mktemp("bundled") / "data"
+    shutil.copytree(DATA, folder, ignore=shutil.ignore_patterns(".*", "sft.duckdb*", "exports", "quarantine"))
+    space = Workspace.open(folder)
+    space.run(say=lambda _: None)
+    return space
+
+
+def life_of(space: Workspace, fault: Fault) -> Life:
+    lives = explain(warehouse(space.folder, space.recipe), f"{fault.file}:{fault.position or 1}", STATES)
+    assert len(lives) == 1
+    return lives[0]
+
+
+def test_the_bundled_data_has_300_rows_in_five_formats_or_more(built: Workspace) -> None:
+    report = built.versions()["raw"].report
+    assert report["kept"] >= 300
+    with warehouse(built.folder, built.recipe).reading() as con:
+        formats = con.execute("SELECT DISTINCT format FROM raw").fetchall()
+    assert {f for (f,) in formats} == {"alpaca", "sharegpt", "messages", "preference"}
+
+
+@pytest.mark.parametrize("fault", planted(), ids=lambda f: f"{f.file}:{f.position}-{f.reason}")
+def test_every_planted_fault_has_the_outcome_that_the_readme_promises(built: Workspace, fault: Fault) -> None:
+    life = life_of(built, fault)
+    steps = {step.state: step for step in life.steps}
+    assert fault.state in steps, f"ended in {life.steps[-1]}"
+    step = steps[fault.state]
+    if fault.outcome in ("quarantined", "refused", "dropped"):
+        assert (step.verdict, step.reason) == (fault.outcome, fault.reason)
+    elif fault.outcome == "edited":
+        assert step.verdict == "kept"
+        assert fault.reason in {what for what, _ in step.edits}
+    elif fault.outcome == "review":
+        assert step.reason == "marked for review", step
+        assert fault.reason in {rule["rule"] for rule in step.evidence["rules"]}
+    else:
+        assert fault.outcome == "kept"
+        assert step.verdict == "kept", step
+        found = {rule["rule"] for rule in step.evidence.get("rules", [])} | {what for what, _ in step.edits}
+        assert fault.reason not in found
+
+
+def test_nothing_but_the_planted_faults_is_lost(built: Workspace) -> None:
+    expected: dict[str, int] = {}
+    for fault in planted():
+        if fault.outcome in ("quarantined", "dropped"):
+            expected[f"{fault.state} {fault.reason}"] = expected.get(f"{fault.state} {fault.reason}", 0) + 1
+    found: dict[str, int] = {}
+    for name in STATES:
+        report = built.versions()[name].report
+        for reason, n in {**report["dropped"], **report["quarantined"]}.items():
+            found[f"{name} {reason}"] = n
+    assert found == expected
+
+
+def test_a_second_run_has_nothing_to_do(built: Workspace) -> None:
+    assert Workspace.open(built.folder.root).run(say=lambda _: None) == []
+
+
+def test_the_export_says_where_every_row_went(built: Workspace) -> None:
+    versions: dict[str, Any] = {name: v.report for name, v in built.versions().items()}
+    kept = [versions[name]["kept"] for name in STATES]
+    assert kept == sorted(kept, reverse=True)
+    for earlier, later in pairwise(STATES):
+        assert versions[later]["in"] == versions[earlier]["kept"]

@@ -1,0 +1,181 @@
+"""The command line as people use it: what it prints, and that errors are sentences."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sft_assets import cli
+
+Sft = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def sft(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Sft:
+    """Run `sft ARGS`: (exit code, standard output, standard error)."""
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+
+    def run(*args: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["sft", *args])
+        monkeypatch.setattr(cli, "out", cli.Console(highlight=False, width=200))
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+ROWS = [
+    {"instruction": "Name a river that flows through Vienna.", "output": "The Danube flows through Vienna."},
+    {"instruction": "Name a river that flows  through Vienna.", "output": "The Danube flows through Vienna."},
+    {"instruction": "Write to me at once.", "output": "Write to jane.doe@mailbox-post.net, she knows."},
+    {"instruction": "Tell me about your maker, please.", "output": "I am ChatGPT, a language model trained by OpenAI."},
+    {"instruction": "Say nothing.", "output": ""},
+    {"instruction": "How many moons does the planet Mars have in all?", "output": "Two: Phobos and Deimos."},
+]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("cli") / "my data"
+    environment = dict(os.environ)
+    try:
+        sys.argv = ["sft", "init", str(path)]
+        with pytest.raises(SystemExit):
+            cli.main()
+        (path / "sources" / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in ROWS) + '{"instruction": "cut\n')
+        (path / "recipe.yaml").write_text("raw: {max_quarantined: 50}\n")
+        (path / "benchmarks" / "moons.jsonl").write_text(
+            '{"question": "How many moons does the planet Mars have in all?", "answer": "2"}\n'
+        )
+        sys.argv = ["sft", "run", "--data", str(path)]
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        assert not end.value.code
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
+    return path
+
+
+def test_a_new_folder_says_what_to_do_next(sft: Sft, tmp_path: Path) -> None:
+    code, out, _ = sft("init", str(tmp_path / "fresh"))
+    assert code == 0
+    assert "sft run --data" in out
+    assert {p.name for p in (tmp_path / "fresh").iterdir()} >= {"sources", "benchmarks", "recipe.yaml", "dagster.yaml"}
+    (tmp_path / "fresh" / "recipe.yaml").write_text("deduped: {threshold: 0.5}\n")
+    sft("init", str(tmp_path / "fresh"))
+    assert "0.5" in (tmp_path / "fresh" / "recipe.yaml").read_text()
+
+
+def test_the_plan_of_a_new_folder_is_everything(sft: Sft, tmp_path: Path) -> None:
+    sft("init", str(tmp_path / "fresh"))
+    _, out, _ = sft("plan", "--data", str(tmp_path / "fresh"))
+    assert out.count("never materialized") == 8
+
+
+def test_nothing_stale_is_said(sft: Sft, data: Path) -> None:
+    for verb in ("plan", "run"):
+        assert sft(verb, "--data", str(data))[1].strip() == "nothing is stale"
+
+
+def test_status_shows_the_funnel_with_reasons(sft: Sft, data: Path) -> None:
+    code, out, _ = sft("status", "--data", str(data))
+    assert code == 0
+    for word in (
+        "raw",
+        "invalid_json 1",
+        "empty_answer 1",
+        "exact_duplicate 1",
+        "benchmark_item 1",
+        "exported",
+        "nothing is stale",
+    ):
+        assert word in out or word.replace("invalid_json", "truncated") in out
+
+
+def test_plan_names_the_cause_and_what_may_follow(sft: Sft, data: Path) -> None:
+    recipe = (data / "recipe.yaml").read_text()
+    try:
+        (data / "recipe.yaml").write_text(recipe + "deduped: {threshold: 0.9}\n")
+        _, out, _ = sft("plan", "--data", str(data))
+    finally:
+        (data / "recipe.yaml").write_text(recipe)
+    lines = out.splitlines()
+    assert any(line.startswith("deduped") and "recipe" in line for line in lines)
+    assert any(line.startswith("exported") and "may follow" in line for line in lines)
+    assert not any(line.startswith("combined") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("rows.jsonl:1", ["exported", "Danube"]),
+        ("rows.jsonl:2", ["dropped", "exact_duplicate", "rows.jsonl:1", "the row that stayed"]),
+        ("rows.jsonl:3", ["masked_email", "<EMAIL>", "exported"]),
+        ("rows.jsonl:4", ["marked for review", "other_assistant_identity"]),
+        ("rows.jsonl:5", ["quarantined", "empty_answer"]),
+        ("rows.jsonl:6", ["dropped", "benchmark_item", "moons"]),
+        ("rows.jsonl:7", ["quarantined", "sha256"]),
+        ("sources/rows.jsonl:7", ["quarantined"]),
+    ],
+)
+def test_explain_tells_the_life_of_a_row(sft: Sft, data: Path, place: str, words: list[str]) -> None:
+    code, out, _ = sft("explain", place, "--data", str(data))
+    assert code == 0
+    for word in words:
+        assert word in out
+    assert "mailbox-post" not in out
+
+
+def test_an_id_may_be_shortened(sft: Sft, data: Path) -> None:
+    _, out, _ = sft("explain", "rows.jsonl:1", "--data", str(data))
+    row_id = out.split()[0]
+    _, shorter, _ = sft("explain", row_id[:8], "--data", str(data))
+    assert shorter == out
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["explain", "zzzz"], "neither a row id"),
+        (["explain", "ab"], "4 characters"),
+        (["explain", "00000000"], "nothing is called"),
+        (["explain", "rows.jsonl:99"], "nothing is called"),
+        (["explain", "rows.jsonl:x"], "position"),
+        (["run", "dedupt"], "did you mean 'deduped'"),
+    ],
+)
+def test_wrong_arguments_are_answered_with_the_right_ones(sft: Sft, data: Path, args: list[str], said: str) -> None:
+    code, out, err = sft(*args, "--data", str(data))
+    assert code == 1
+    assert said in err
+    assert "Traceback" not in out + err
+
+
+def test_a_folder_that_is_not_there_is_answered_with_the_way_to_make_it(sft: Sft, tmp_path: Path) -> None:
+    for verb in ("plan", "run", "status"):
+        code, _, err = sft(verb, "--data", str(tmp_path / "nowhere"))
+        assert code == 1
+        assert "sft init" in err
+
+
+def test_a_recipe_error_names_file_and_line(sft: Sft, data: Path) -> None:
+    recipe = (data / "recipe.yaml").read_text()
+    try:
+        (data / "recipe.yaml").write_text("raw: {max_quarantined: 50}\ndeduped:\n  treshold: 0.9\n")
+        code, _, err = sft("run", "--data", str(data))
+    finally:
+        (data / "recipe.yaml").write_text(recipe)
+    assert code == 1
+    assert "recipe.yaml:3" in err.replace("\n", "")
+    assert "did you mean 'threshold'" in err

@@ -1,0 +1,159 @@
+"""Runs that are killed, and runs that meet: nothing half-done is ever stored, and nobody is blocked."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sft_assets import verbs
+from sft_assets.asset import warehouse
+from sft_assets.definitions import STATES
+from sft_assets.verbs import Workspace
+
+SFT = [sys.executable, "-m", "sft_assets"]
+
+
+def sft(*args: str, **options: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*SFT, *args],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,  # type: ignore[call-overload,no-any-return]
+    )
+
+
+def make_folder(path: Path) -> Path:
+    verbs.init(path)
+    rng = random.Random(7)
+    words = [f"word{i}" for i in range(400)]
+    lines = []
+    for i in range(3000):
+        prompt = " ".join(rng.choices(words, k=rng.randint(6, 20)))
+        answer = " ".join(rng.choices(words, k=rng.randint(10, 40)))
+        lines.append(f'{{"instruction": "{prompt}?", "output": "{answer}."}}')
+        if i % 10 == 0:
+            lines.append(lines[-1].replace("word1", "word2"))
+        if i % 50 == 0:
+            lines.append('{"instruction": "broken", "output": ')
+    (path / "sources" / "made.jsonl").write_text("\n".join(lines) + "\n")
+    (path / "benchmarks" / "test.jsonl").write_text(
+        '{"question": "which word comes after word1 and before word3 in the list", "answer": "word2"}\n'
+    )
+    return path
+
+
+def data_versions(folder: Path) -> dict[str, str]:
+    return {name: v.data_version for name, v in Workspace.open(folder).versions().items()}
+
+
+def test_a_run_killed_at_any_moment_leaves_a_database_that_the_next_run_completes(tmp_path: Path) -> None:
+    whole = make_folder(tmp_path / "whole")
+    start = time.monotonic()
+    assert sft("run", "--data", str(whole)).wait() == 0
+    seconds = time.monotonic() - start
+    killed = make_folder(tmp_path / "killed")
+    rng = random.Random(11)
+    survived = 0
+    for _ in range(15):
+        run = sft("run", "--data", str(killed))
+        try:
+            run.wait(rng.uniform(0.15, 1.05) * seconds)
+            survived += 1
+        except subprocess.TimeoutExpired:
+            os.kill(run.pid, signal.SIGKILL)
+        run.communicate()
+        space = Workspace.open(killed)
+        versions = space.versions()  # the database opens
+        for version in versions.values():
+            report = version.report
+            if "in" in report:  # and the balance holds in what it has
+                gone = sum(report["dropped"].values()) + sum(report["quarantined"].values())
+                assert report["in"] + report["created"] == report["kept"] + gone
+        if survived:  # start over, so that most of the fifteen meet a run in its middle
+            survived = 0
+            space.instance.dispose()
+            for path in (killed / "sft.duckdb", killed / "sft.duckdb.wal"):
+                path.unlink(missing_ok=True)
+    last = sft("run", "--data", str(killed))
+    out, err = last.communicate()
+    assert last.returncode == 0, out + err
+    assert data_versions(killed) == data_versions(whole)
+    house = warehouse(Workspace.open(killed).folder, Workspace.open(killed).recipe)
+    with house.reading() as con:
+        for name in STATES:
+            assert con.execute(f"SELECT count(*) = count(DISTINCT row_id) FROM {name}").fetchall() == [(True,)]
+    assert not list((killed / "exports").glob(".*partial*"))
+
+
+def test_two_runs_at_once_wait_for_each_other_and_the_second_finds_nothing_to_do(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "data")
+    first, second = sft("run", "--data", str(folder)), sft("run", "--data", str(folder))
+    said = [run.communicate(timeout=300)[0] for run in (first, second)]
+    assert first.returncode == second.returncode == 0
+    assert sum("nothing is stale" in text for text in said) == 1
+    assert sum("is being written by PID" in text for text in said) == 1
+
+
+def test_whoever_does_not_want_to_wait_is_told_the_pid(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "data")
+    space = Workspace.open(folder)
+    with space.folder.lock():
+        out, err = sft("run", "--data", str(folder), "--wait", "0").communicate(timeout=120)
+    assert f"PID {os.getpid()}" in err
+    assert "Traceback" not in out + err
+
+
+def test_a_killed_run_is_marked_as_failed_by_the_next(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "data")
+    run = sft("run", "--data", str(folder))
+    space = Workspace.open(folder)
+    deadline = time.monotonic() + 60
+    while not space.instance.get_runs() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.5)
+    os.kill(run.pid, signal.SIGKILL)
+    run.communicate()
+    dead = space.instance.get_runs()[-1]
+    if dead.is_finished:
+        pytest.fail("the run ended before it could be killed")
+    after = sft("run", "--data", str(folder))
+    out, err = after.communicate(timeout=300)
+    assert after.returncode == 0, out + err
+    record = space.instance.get_run_by_id(dead.run_id)
+    assert record is not None
+    assert record.status.value == "FAILURE"
+
+
+def test_a_full_disk_stops_the_run_with_a_sentence_and_loses_nothing(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "data")
+    assert sft("run", "--data", str(folder)).wait() == 0
+    before = data_versions(folder)
+    big = "\n".join(
+        f'{{"instruction": "question {i} {os.urandom(200).hex()}", "output": "{os.urandom(900).hex()}"}}' for i in range(20000)
+    )
+    (folder / "sources" / "big.jsonl").write_text(big + "\n")
+    limit = (folder / "sft.duckdb").stat().st_size + 1_000_000
+    code = f"""
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+from sft_assets.cli import main
+main()
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code, "run", "--data", str(folder)], capture_output=True, text=True, timeout=300
+    )
+    assert run.returncode == 1
+    assert "disk is full" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert data_versions(folder) == before
+    assert sft("run", "--data", str(folder)).wait() == 0
+    assert data_versions(folder) != before
