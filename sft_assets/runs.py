@@ -7,6 +7,7 @@ less: a killed run keeps its slot, and the next one waits for it for ever.)
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -64,8 +65,10 @@ def open_instance(folder: Folder) -> DagsterInstance:
         write_instance_config(folder, folder.root)  # the folder may have moved
         config = yaml.safe_load(own.read_text("utf-8")) or {}
     folder.dagster.mkdir(parents=True, exist_ok=True)
-    # given whole: Dagster looks for its file by a pattern, and would not find one in a folder with brackets in its name
-    return DagsterInstance.from_ref(InstanceRef.from_dir(str(folder.dagster), overrides=config))
+    with (folder.dagster / ".opening").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)  # two processes that make Dagster's tables at the same time fail over each other's
+        # given whole: Dagster looks for its file by a pattern, and would not find one in a folder with brackets in its name
+        return DagsterInstance.from_ref(InstanceRef.from_dir(str(folder.dagster), overrides=config))
 
 
 # ------------------------------------------------------------------------------------------------------------ the lock

@@ -97,10 +97,17 @@ def test_a_run_killed_at_any_moment_leaves_a_database_that_the_next_run_complete
 def test_two_runs_at_once_wait_for_each_other_and_the_second_finds_nothing_to_do(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "data")
     first, second = sft("run", "--data", str(folder)), sft("run", "--data", str(folder))
-    said = [run.communicate(timeout=300)[0] for run in (first, second)]
-    assert first.returncode == second.returncode == 0
-    assert sum("nothing is stale" in text for text in said) == 1
-    assert sum("is being written by PID" in text for text in said) == 1
+    said = [run.communicate(timeout=300) for run in (first, second)]
+    assert first.returncode == second.returncode == 0, said
+    assert sum("nothing is stale" in out for out, _ in said) == 1
+    assert sum("is being written by PID" in out for out, _ in said) == 1
+
+
+def test_a_folder_may_be_opened_for_the_first_time_by_many_at_once(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "data")
+    runs = [sft("plan", "--data", str(folder)) for _ in range(6)]
+    said = [run.communicate(timeout=300) for run in runs]
+    assert [run.returncode for run in runs] == [0] * 6, said
 
 
 def test_whoever_does_not_want_to_wait_is_told_the_pid(tmp_path: Path) -> None:
