@@ -16,7 +16,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import orjson
 import yaml
@@ -24,13 +24,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from sft_assets.errors import SftError
 
+if TYPE_CHECKING:
+    from sft_assets.formats.hints import Hints
+
 Percent = Annotated[float, Field(ge=0, le=100)]
 Share = Annotated[float, Field(ge=0, le=1)]
-FormatName = Literal["alpaca", "sharegpt", "messages", "preference"]
 ColumnName = Literal[
     "prompt", "query", "response", "system", "history", "messages", "conversations", "tools", "chosen", "rejected", "kto_tag",
     "language", "license",
 ]  # fmt: skip
+Tag = Literal[
+    "role_tag", "content_tag", "user_tag", "assistant_tag", "observation_tag", "function_tag", "system_tag",
+]  # fmt: skip
+Repair = Literal["mojibake", "crlf", "zero_width", "bidi", "html_entities", "escaped_newlines"]
 MaskKind = Literal["secret", "email", "phone", "card", "iban"]
 
 
@@ -39,13 +45,28 @@ class Section(BaseModel):
 
 
 class Source(Section):
-    """One entry of `sources`: a file, or a folder and every file in it."""
+    """One entry of `sources`: a file of D/sources, a folder there and every file in it, a hub dataset, or a URL.
 
-    path: str = Field(min_length=1, description="file or folder, relative to D/sources")
+    The names that Axolotl gives to columns, tags and roles are read as well.
+    """
+
+    path: str = Field(default="", description="file or folder, relative to D/sources")
+    hub: str = Field(default="", pattern=r"^([\w.-]+(/[\w.-]+)?)?$", description="instead of path: a hub dataset, owner/name")
+    url: str = Field(default="", pattern=r"^(\w[\w+.-]*://.+)?$", description="instead of path: a file at an fsspec URL")
+    revision: str | None = Field(default=None, description="of the hub dataset: branch, tag or commit")
+    config: str | None = Field(default=None, description="of the hub dataset; default: its only one, or `default`")
+    split: str | None = Field(default=None, description="of the hub dataset; default: all but its test splits")
     name: str = Field(default="", description="what the ledger and the reports call it; default: the path without its ending")
-    format: FormatName | None = Field(default=None, description="default: seen from the records")
+    format: str | None = Field(default=None, description="default: seen from the records")
     columns: dict[ColumnName, str] = Field(default={}, description="our name of a column (LLaMA-Factory's): theirs")
+    tags: dict[Tag, str] = Field(default={}, description="our name of a key or role of turns (LLaMA-Factory's): theirs")
+    roles: dict[str, Literal["system", "user", "assistant", "tool"]] = Field(default={}, description="their role: ours")
+    template: str | None = Field(default=None, description="of a text: where {system}, {prompt} and {response} stand in it")
+    continuation: bool = Field(default=False, description="of a text with no turns: its beginning is prompt, the rest answer")
+    paths: Literal["best", "all"] = Field(default="best", description="of message trees: the best-ranked path or every one")
     encoding: str | None = Field(default=None, description="default: by byte order mark, else UTF-8")
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1, description="of CSV; default: seen from the lines")
+    header: bool | list[str] | None = Field(default=None, description="of CSV: whether it has one, or the names of its columns")
     max_quarantined: Percent | None = Field(default=None, description="percent; default: raw.max_quarantined")
     license: str | None = None
     language: str | None = None
@@ -53,24 +74,95 @@ class Source(Section):
     weight: Share = Field(default=1.0, description="share of the rows to keep, chosen by row_id")
     cap: int | None = Field(default=None, ge=0, description="most rows to keep")
     priority: int = Field(default=0, description="of two duplicates the one with the higher priority stays")
+    repairs: list[Repair] | None = Field(default=None, description="faults of its texts to repair; default: combined.repairs")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_axolotl(cls, data: Any) -> Any:
+        return _of_axolotl(dict(data)) if isinstance(data, dict) else data
+
+    @field_validator("format")
+    @classmethod
+    def _known_format(cls, name: str | None) -> str | None:
+        from sft_assets.formats import FORMATS
+
+        if name is not None and name not in FORMATS:
+            near = difflib.get_close_matches(name, FORMATS, 1)
+            raise ValueError(f"no format is called that; {f'did you mean {near[0]!r}?' if near else ', '.join(FORMATS)}")
+        return name
 
     @model_validator(mode="after")
     def _complete(self) -> Source:
         values = self.__dict__
-        values["path"] = PurePosixPath(self.path).as_posix()  # ./q.json is q.json
+        if sum(map(bool, (self.path, self.hub, self.url))) != 1:
+            raise ValueError("say one of path (in D/sources), hub (owner/name) or url")
+        if not self.hub and (self.revision or self.config or self.split):
+            raise ValueError("revision, config and split are of hub datasets")
+        if self.path:
+            values["path"] = PurePosixPath(self.path).as_posix()  # ./q.json is q.json
         if not self.name:
-            values["name"] = source_name(self.path)
-        if self.columns and not self.format:
-            from sft_assets.formats import format_of_columns
+            values["name"] = source_name(self.path or self.url.rpartition("://")[2]) or self.hub
+        if not self.format:
+            if self.template or self.continuation:
+                values["format"] = "text"
+            elif self.columns:
+                from sft_assets.formats import format_of_columns
 
-            values["format"] = format_of_columns(self.columns)
+                values["format"] = format_of_columns(self.columns)
         return self
+
+    @property
+    def hints(self) -> Hints:
+        """What the formats are told of its records."""
+        from sft_assets.formats.hints import Hints
+
+        return Hints(dict(self.columns.items()), dict(self.tags.items()), self.roles, self.template, self.continuation, self.paths)
+
+
+def _of_axolotl(data: dict[str, Any]) -> dict[str, Any]:
+    """An entry with Axolotl's names as one with ours.
+
+    field_messages: chat, message_property_mappings: {role: who, content: said}, roles: {user: [customer]}
+    -> columns: {messages: chat}, tags: {role_tag: who, content_tag: said}, roles: {customer: user}
+    """
+    columns, tags = dict(data.get("columns") or {}), dict(data.get("tags") or {})
+    fields = {"messages": "messages", "instruction": "prompt", "input": "query", "output": "response", "system": "system",
+              "tools": "tools", "chosen": "chosen", "rejected": "rejected", "prompt": "prompt"}  # fmt: skip
+    for theirs, ours in fields.items():
+        if isinstance(name := data.get(f"field_{theirs}"), str):
+            del data[f"field_{theirs}"]
+            if name != {"prompt": "instruction", "query": "input", "response": "output"}.get(ours, ours):
+                columns.setdefault(ours, name)
+    mappings = data.pop("message_property_mappings", None) or {}
+    for key in ("role", "content"):
+        name = data.pop(f"message_field_{key}", None) or (mappings.get(key) if isinstance(mappings, dict) else None)
+        if name and name != key:
+            tags.setdefault(f"{key}_tag", name)
+    roles = data.get("roles")
+    if isinstance(roles, dict) and any(isinstance(names, list) for names in roles.values()):
+        data["roles"] = {theirs: ours for ours, names in roles.items() for theirs in names}
+    kind = data.pop("type", None)
+    if isinstance(kind, str) and "format" not in data and not columns:
+        known = {"alpaca": "alpaca", "chat_template": None, "sharegpt": "sharegpt", "completion": "text"}
+        if kind not in known:
+            raise ValueError(f"type: {kind!r} is not known; {', '.join(known)} are, or say `format:`")
+        data["format"] = known[kind]
+    for name, value in (("columns", columns), ("tags", tags)):
+        if value:
+            data[name] = value
+    return data
+
+
+ENDINGS = {
+    ".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".tab", ".txt", ".md", ".parquet", ".arrow", ".feather",
+    ".gz", ".zst", ".zstd", ".bz2", ".xz", ".zip", ".tar", ".tgz", ".tbz2", ".txz",
+}  # fmt: skip
 
 
 def source_name(path: str) -> str:
     """A file's source name: its path in D/sources without the endings that say how it is packed."""
     name = path.strip("/")
-    while Path(name).suffix.lower() in {".json", ".jsonl", ".ndjson", ".gz"}:
+    while Path(name).suffix.lower() in ENDINGS:
         name = name[: -len(Path(name).suffix)]
     return name
 
@@ -92,6 +184,7 @@ class Combined(Section):
     masks: list[MaskKind] = Field(
         default=["secret", "email", "phone", "card", "iban"], description="personal data and secrets that are masked"
     )
+    repairs: list[Repair] = Field(default=[], description="faults of texts to repair; the others are left, and marked by rules")
     allowed_licenses: list[str] | None = Field(default=None, description="rows of other or unknown licences are dropped")
 
 
@@ -181,6 +274,8 @@ class Recipe(Section):
             seen: set[str] = set()
             for source in sources:
                 value = getattr(source, field)
+                if not value:
+                    continue
                 if value in seen:
                     raise ValueError(f"two entries have the {field} {value!r}; give each one of its own")
                 seen.add(value)
@@ -223,12 +318,14 @@ class Recipe(Section):
         """What of the recipe the asset's result depends on."""
         own: dict[str, Any] = getattr(self, asset).model_dump(mode="json")
         entry_fields = {
-            "raw": {"path", "name", "format", "encoding", "max_quarantined"},
-            "combined": {"name", "columns", "license", "language", "system", "weight", "cap", "max_quarantined"},
+            "raw": {"path", "hub", "url", "revision", "config", "split", "name", "format", "encoding", "delimiter", "header",
+                    "max_quarantined"},
+            "combined": {"name", "columns", "tags", "roles", "template", "continuation", "paths", "license", "language",
+                         "system", "weight", "cap", "max_quarantined", "repairs"},
             "deduped": {"name", "priority"},
-        }.get(asset)
+        }.get(asset)  # fmt: skip
         if entry_fields:
-            defaults = Source(path="-").model_dump(include=entry_fields)
+            defaults = Source(path="-", name="-").model_dump(include=entry_fields)
             entries = [s.model_dump(mode="json", include=entry_fields) for s in self.sources]
             # an entry that says nothing about this asset is as good as none
             said = [e for e in entries if asset == "raw" or {**defaults, "name": e["name"]} != e]

@@ -19,7 +19,7 @@ Turn = tuple[str, str]
 def one(record: dict[str, Any], columns: dict[str, str] | None = None, name: str | None = None) -> Conversation:
     name = name or (formats.format_of_columns(columns) if columns else formats.detect(record))
     assert name, "no format is seen"
-    (row,) = formats.read(name, record, columns)
+    (row,) = formats.read(name, record, formats.Hints(columns=columns or {}))
     return row
 
 

@@ -73,7 +73,7 @@ def conversations(
         BadRecord: the record gives no valid conversation.
     """
     result = []
-    for row in formats.read(format_name, record, source.columns):
+    for row in formats.read(format_name, record, source.hints):
         row.messages, edits = repair(row.messages)
         if row.rejected is not None:
             row.rejected, more = repair(row.rejected, "rejected turn")

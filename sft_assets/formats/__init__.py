@@ -4,8 +4,9 @@ A format is a module with
 
     NAME       as recipes and the `format` column of raw write it
     COLUMNS    our name of a column -> the format's own, for mappings in the recipe (LLaMA-Factory's names)
+    TELLING    fields of which not only the name but the value says what a record is
     matches    record -> bool: does the record have this shape?
-    read       record -> list[Conversation]; raises BadRecord
+    read       record, hints -> list[Conversation]; raises BadRecord
 
 To add one: write the module, name it in FORMATS in the order in which shapes are tried.
 """
@@ -16,21 +17,24 @@ from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 from sft_assets.formats import alpaca, messages, preference, sharegpt
+from sft_assets.formats.hints import NONE, Hints
 from sft_assets.record import Conversation
+
+__all__ = ["FORMATS", "TELLING", "Format", "Hints", "detect", "format_of_columns", "read"]
 
 
 class Format(Protocol):
     NAME: str
     COLUMNS: Mapping[str, str]
+    TELLING: frozenset[str]
 
     def matches(self, record: dict[str, Any]) -> bool: ...
 
-    def read(self, record: dict[str, Any]) -> list[Conversation]: ...
+    def read(self, record: dict[str, Any], hints: Hints = NONE) -> list[Conversation]: ...
 
 
-# fields of which not only the name but the value says what a record is
-TELLING = frozenset((*preference.TURNS, *(name for pair in preference.PAIRS for name in pair)))
 FORMATS: dict[str, Any] = {f.NAME: f for f in (preference, messages, sharegpt, alpaca)}
+TELLING: frozenset[str] = frozenset().union(*(f.TELLING for f in FORMATS.values()))
 
 
 def detect(record: Any) -> str | None:
@@ -40,20 +44,17 @@ def detect(record: Any) -> str | None:
     return next((name for name, f in FORMATS.items() if f.matches(record)), None)
 
 
-def read(name: str, record: dict[str, Any], columns: Mapping[Any, str] | None = None) -> list[Conversation]:
-    """The conversations of a record. `columns`: our column name -> the record's.
+def read(name: str, record: dict[str, Any], hints: Hints = NONE) -> list[Conversation]:
+    """The conversations of a record.
 
     Raises:
         BadRecord: with the reason code and a sentence.
     """
+    form = FORMATS[name]
     hidden: dict[str, Any] = {}
-    if columns:
-        own = FORMATS[name].COLUMNS
-        renames = {theirs: own.get(ours, ours) for ours, theirs in columns.items()}
-        taken = set(renames.values())
-        hidden = {k: v for k, v in record.items() if k not in renames and k in taken}
-        record = {renames.get(k, k): v for k, v in record.items() if k not in hidden}
-    conversations: list[Conversation] = FORMATS[name].read(record)
+    if hints.columns or hints.tags or hints.roles:
+        record, hidden = hints.renamed(record, form.COLUMNS)
+    conversations: list[Conversation] = form.read(record, hints)
     for conversation in conversations:
         conversation.meta |= hidden
     return conversations

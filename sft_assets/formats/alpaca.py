@@ -11,6 +11,7 @@ from __future__ import annotations
 from itertools import cycle
 from typing import Any
 
+from sft_assets.formats.hints import NONE, Hints
 from sft_assets.formats.turns import LABELS, first_string, kind_of, kto_label, rest, text_field, tools_text
 from sft_assets.record import BadRecord, Conversation, Message
 
@@ -20,6 +21,7 @@ QUESTION = ("instruction",)
 INPUT = ("input", "context")
 ANSWER = ("output", "response")
 USED = frozenset((*QUESTION, *INPUT, *ANSWER, "system", "history", "tools", "label", "kto_tag", *LABELS))
+TELLING: frozenset[str] = frozenset()
 NO_INPUT = {"", "<noinput>", "noinput", "no input", "<no input>", "n/a", "none"}
 
 
@@ -27,7 +29,7 @@ def matches(record: dict[str, Any]) -> bool:
     return any(k in record for k in QUESTION) and any(k in record for k in ANSWER)
 
 
-def read(record: dict[str, Any]) -> list[Conversation]:
+def read(record: dict[str, Any], hints: Hints = NONE) -> list[Conversation]:
     answer = text_field(record, *ANSWER)
     if answer is None:
         raise BadRecord("wrong_type", "neither output nor response is there")

@@ -11,11 +11,13 @@ from typing import Any
 
 import orjson
 
+from sft_assets.formats.hints import NONE, Hints
 from sft_assets.formats.turns import LABELS, calls_of_text, first_string, kto_label, read_turns, rest, tools_text
 from sft_assets.record import Conversation, Message
 
 NAME = "messages"
 COLUMNS = {"prompt": "prompt", "kto_tag": "label"}
+TELLING = frozenset(("messages",))
 USED = frozenset(("messages", "tools", "label", "kto_tag", *LABELS))
 
 
@@ -24,7 +26,7 @@ def matches(record: dict[str, Any]) -> bool:
     return isinstance(turns, list) and (not turns or (isinstance(turns[0], dict) and bool({"role", "from"} & turns[0].keys())))
 
 
-def read(record: dict[str, Any]) -> list[Conversation]:
+def read(record: dict[str, Any], hints: Hints = NONE) -> list[Conversation]:
     meta = rest(record, USED)
     label = kto_label(record, meta)
     turns = read_turns(record.get("messages"), meta)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from sft_assets.formats import alpaca
+from sft_assets.formats.hints import NONE, Hints
 from sft_assets.formats.turns import LABELS, first_string, kind_of, read_turns, rest, text_field, tools_text
 from sft_assets.record import BadRecord, Conversation, Message
 
@@ -21,6 +22,7 @@ COLUMNS = {"query": "input"}
 PAIRS = (("chosen", "rejected"), ("chosen_messages", "rejected_messages"), ("preferred_output", "non_preferred_output"))
 TURNS = ("conversations", "conversation", "messages")
 PROMPT = ("prompt", "question", "instruction")
+TELLING = frozenset((*TURNS, *(name for pair in PAIRS for name in pair)))
 USED = frozenset(
     (*(n for pair in PAIRS for n in pair), *TURNS, *PROMPT, *LABELS, "input", "context", "system", "history", "tools")
 )
@@ -38,7 +40,7 @@ def _pair(record: dict[str, Any]) -> tuple[str, str] | None:
     return next((p for p in PAIRS if p[0] in record and p[1] in record), None)
 
 
-def read(record: dict[str, Any]) -> list[Conversation]:
+def read(record: dict[str, Any], hints: Hints = NONE) -> list[Conversation]:
     pair = _pair(record)
     if pair is None:
         raise BadRecord("wrong_type", "chosen or rejected is missing")

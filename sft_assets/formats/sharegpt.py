@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sft_assets.formats.hints import NONE, Hints
 from sft_assets.formats.turns import LABELS, first_string, kto_label, read_turns, rest, text_field, tools_text
 from sft_assets.record import Conversation, Message
 
@@ -20,6 +21,7 @@ NAME = "sharegpt"
 COLUMNS = {"messages": "conversations"}
 TURNS = ("conversations", "conversation")
 SYSTEM = ("system", "system_prompt")
+TELLING = frozenset(TURNS)
 USED = frozenset((*TURNS, *SYSTEM, "tools", "label", "kto_tag", *LABELS))
 
 
@@ -32,7 +34,7 @@ def _turns(record: dict[str, Any]) -> Any:
     return next((record[k] for k in TURNS if record.get(k) is not None), None)
 
 
-def read(record: dict[str, Any]) -> list[Conversation]:
+def read(record: dict[str, Any], hints: Hints = NONE) -> list[Conversation]:
     meta = rest(record, USED, TURNS, SYSTEM)
     label = kto_label(record, meta)
     turns = read_turns(_turns(record), meta, "conversations")
