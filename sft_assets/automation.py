@@ -65,12 +65,12 @@ def new_data_sensor(folder: Folder, recipe: Recipe) -> dg.SensorDefinition:
         if young:
             return dg.SkipReason(f"waiting until {young[0]} has not changed for {QUIET:g} seconds")
         fail_dead_runs(context.instance)
-        seen = observations(folder, context.instance)
+        seen = observations(folder, context.instance, ask=False)  # a look every ten seconds is no reason to ask a server
         if context.instance.get_runs(RunsFilter(statuses=ACTIVE), limit=1):
             return dg.SkipReason("a run is in progress; the next look comes when it has ended")
         assert context.repository_def is not None
         graph = Graph.of(context.repository_def.asset_graph)
-        inputs = {name: input_version(folder, name) for name in INPUTS}
+        inputs = {name: input_version(folder, name, ask=False) for name in INPUTS}
         stale = stale_causes(context.instance, graph, facts=Facts(inputs=inputs))
         if not folder.database.exists():
             stale |= {key: ["not in the database"] for key in graph.made if key not in stale}

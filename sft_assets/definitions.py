@@ -18,6 +18,7 @@ from sft_assets.combined.asset import combined
 from sft_assets.decontaminated.asset import decontaminated
 from sft_assets.decontaminated.benchmarks_asset import benchmarks
 from sft_assets.deduped.asset import deduped
+from sft_assets.errors import SftError, did_you_mean
 from sft_assets.exported.asset import exported
 from sft_assets.folder import Folder
 from sft_assets.raw.asset import raw
@@ -28,6 +29,18 @@ from sft_assets.scored.rule_hits import rule_hits
 
 ASSETS: tuple[Asset, ...] = (raw, combined, deduped, benchmarks, decontaminated, rule_hits, scored, exported)
 STATES = tuple(a.name for a in ASSETS if a.table.is_state)
+
+
+def asset_named(name: str) -> Asset:
+    """The asset of that name.
+
+    Raises:
+        SftError: there is none.
+    """
+    for asset in ASSETS:
+        if asset.name == name:
+            return asset
+    raise SftError(f"there is no asset {name!r}; {did_you_mean(name, [a.name for a in ASSETS], 'there are')}")
 
 
 def definitions(folder: Folder, recipe: Recipe | None = None, assets: tuple[Asset, ...] = ASSETS) -> dg.Definitions:

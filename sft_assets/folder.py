@@ -39,6 +39,16 @@ class Folder:
     def at(cls, path: str | Path) -> Folder:
         return cls(Path(path).expanduser().resolve())
 
+    def existing(self) -> Folder:
+        """This folder, if it is there.
+
+        Raises:
+            SftError: it is not.
+        """
+        if not self.root.is_dir():
+            raise SftError(f"{self} is no folder: make it with `sft init {self}`")
+        return self
+
     def __str__(self) -> str:
         try:
             return str(self.root.relative_to(Path.cwd()))
@@ -178,8 +188,7 @@ class Folder:
                     os.close(held[0])
 
     def _acquire(self, wait: float | None, say: Callable[[str], None]) -> int:
-        if not self.root.is_dir():
-            raise SftError(f"{self} is no folder: make it with `sft init {self}`")
+        self.existing()
         path, start, told = self.root / ".lock", time.monotonic(), False
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         while True:

@@ -13,16 +13,15 @@ edit makes stale just the assets that use the section. `engine` enters no hash: 
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import orjson
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from sft_assets.errors import SftError
+from sft_assets import strict_yaml
+from sft_assets.errors import SftError, did_you_mean
 
 if TYPE_CHECKING:
     from sft_assets.formats.hints import Hints
@@ -33,6 +32,7 @@ ColumnName = Literal[
     "prompt", "query", "response", "system", "history", "messages", "conversations", "tools", "chosen", "rejected", "kto_tag",
     "language", "license",
 ]  # fmt: skip
+COLUMN_NAMES = frozenset(get_args(ColumnName))
 Tag = Literal[
     "role_tag", "content_tag", "user_tag", "assistant_tag", "observation_tag", "function_tag", "system_tag",
 ]  # fmt: skip
@@ -87,8 +87,7 @@ class Source(Section):
         from sft_assets.formats import FORMATS
 
         if name is not None and name not in FORMATS:
-            near = difflib.get_close_matches(name, FORMATS, 1)
-            raise ValueError(f"no format is called that; {f'did you mean {near[0]!r}?' if near else ', '.join(FORMATS)}")
+            raise ValueError(f"no format is called that; {did_you_mean(name, FORMATS)}")
         return name
 
     @model_validator(mode="after")
@@ -116,7 +115,9 @@ class Source(Section):
         """What the formats are told of its records."""
         from sft_assets.formats.hints import Hints
 
-        return Hints(dict(self.columns.items()), dict(self.tags.items()), self.roles, self.template, self.continuation, self.paths)
+        return Hints(
+            dict(self.columns.items()), dict(self.tags.items()), self.roles, self.template, self.continuation, self.paths
+        )
 
 
 def _of_axolotl(data: dict[str, Any]) -> dict[str, Any]:
@@ -294,16 +295,8 @@ class Recipe(Section):
             return cls()
         except (OSError, UnicodeDecodeError) as error:
             raise SftError(f"{path}: cannot be read: {error}") from None
-        try:
-            node = yaml.compose(text, Loader=yaml.SafeLoader)
-            refuse_repeated_keys(node, path)
-            data = yaml.safe_load(text)
-        except yaml.MarkedYAMLError as error:
-            line = error.problem_mark.line + 1 if error.problem_mark else 1
-            raise SftError(f"{path}:{line}: not YAML: {error.problem or error.context}") from None
-        except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            # PyYAML lets plain exceptions out for a date of month 13, a tag that does not fit, lists without end ...
-            raise SftError(f"{path}: not YAML: {error or type(error).__name__}") from None
+        document = strict_yaml.read(text, path)
+        data = document.value
         if data is None:
             return cls()
         if not isinstance(data, dict):
@@ -311,23 +304,23 @@ class Recipe(Section):
         try:
             return cls.model_validate({k: v if v is not None else [] if k == "sources" else {} for k, v in data.items()})
         except ValidationError as error:
-            lines = [_explain(cls, path, node, e) for e in error.errors()]
+            lines = [_explain(cls, path, document, e) for e in error.errors()]
             raise SftError("\n".join(lines)) from None
 
     def part(self, asset: str) -> dict[str, Any]:
         """What of the recipe the asset's result depends on."""
         own: dict[str, Any] = getattr(self, asset).model_dump(mode="json")
         entry_fields = {
+            # how its records are read: combined finds it in raw's table
             "raw": {"path", "hub", "url", "revision", "config", "split", "name", "format", "encoding", "delimiter", "header",
-                    "max_quarantined"},
-            "combined": {"name", "columns", "tags", "roles", "template", "continuation", "paths", "license", "language",
-                         "system", "weight", "cap", "max_quarantined", "repairs"},
+                    "columns", "tags", "roles", "template", "continuation", "paths", "max_quarantined"},
+            "combined": {"name", "license", "language", "system", "weight", "cap", "max_quarantined", "repairs"},
             "deduped": {"name", "priority"},
         }.get(asset)  # fmt: skip
         if entry_fields:
             defaults = Source(path="-", name="-").model_dump(include=entry_fields)
             entries = [s.model_dump(mode="json", include=entry_fields) for s in self.sources]
-            # an entry that says nothing about this asset is as good as none
+            # an entry that says nothing about this asset is as good as none; one that names its source says something of raw
             said = [e for e in entries if asset == "raw" or {**defaults, "name": e["name"]} != e]
             own["sources"] = sorted(said, key=lambda e: str(e["name"]))
         if asset == "combined":
@@ -344,46 +337,13 @@ class Recipe(Section):
         return next((s for s in self.sources if s.name == name), None) or Source(path=name, name=name)
 
 
-def refuse_repeated_keys(node: yaml.Node | None, path: Path, seen_nodes: set[int] | None = None) -> None:
-    """YAML keeps the last of two equal keys and says nothing; a recipe must not lose a line that way."""
-    seen_nodes = set() if seen_nodes is None else seen_nodes
-    if id(node) in seen_nodes:  # an alias
-        return
-    seen_nodes.add(id(node))
-    if isinstance(node, yaml.MappingNode):
-        seen: dict[str, int] = {}
-        for key, value in node.value:
-            line = key.start_mark.line + 1
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    raise SftError(f"{path}:{line}: {key.value!r} stands here and in line {seen[key.value]}; keep one")
-                seen[key.value] = line
-            refuse_repeated_keys(value, path, seen_nodes)
-    elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            refuse_repeated_keys(value, path, seen_nodes)
-
-
-def _explain(model: type[BaseModel], path: Path, node: yaml.Node | None, error: Any) -> str:
+def _explain(model: type[BaseModel], path: Path, document: strict_yaml.Document, error: Any) -> str:
     """One validation error as file, line, place, problem and, for a misspelt name, the right one."""
-    loc, line = error["loc"], 1
-    for step in loc:
-        if isinstance(node, yaml.MappingNode):
-            pair = next(((k, v) for k, v in node.value if k.value == str(step)), None)
-        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-            pair = (node.value[step], node.value[step])
-        else:
-            pair = None
-        if pair is None:
-            break
-        line, node = pair[0].start_mark.line + 1, pair[1]
+    loc, line = error["loc"], document.line(error["loc"])
     place = ".".join(str(step) for step in loc if step != "[key]")
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
-        fields = list(_model_at(model, loc[:-1]).model_fields)
-        near = difflib.get_close_matches(str(loc[-1]), fields, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(fields)}"
-        message = f"unknown name; {hint}"
+        message = f"unknown name; {did_you_mean(str(loc[-1]), _model_at(model, loc[:-1]).model_fields)}"
     elif "input" in error and not isinstance(error["input"], dict):
         message += f" (it says {error['input']!r})"
     return f"{path}:{line}: {place}: {message}" if place else f"{path}: {message}"

@@ -8,6 +8,7 @@ less: a killed run keeps its slot, and the next one waits for it for ever.)
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +23,7 @@ from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 from dagster._core.instance.ref import InstanceRef  # the public from_config knows no overrides
 
 from sft_assets.folder import Folder, write_whole
+from sft_assets.recipe import Recipe
 from sft_assets.staleness import DATA
 
 PROCESS_TAG = "sft/process"
@@ -131,9 +133,31 @@ def occupy(
 # ---------------------------------------------------------------------------------------------------------- the inputs
 
 
-def input_version(folder: Folder, name: str) -> str:
-    """The fingerprint of an input asset's files."""
-    return folder.version(folder.root / INPUTS[name])
+def input_version(folder: Folder, name: str, ask: bool = True) -> str:
+    """The fingerprint of an input asset's files; of source_files with the hub datasets and URLs that the recipe names.
+
+    ask: whether to ask there what is the newest; without it what was last heard counts.
+
+    Raises:
+        SftError: a place cannot be reached and was never fetched.
+    """
+    version = folder.version(folder.root / INPUTS[name])
+    if name != "source_files" or not _names_places(folder):
+        return version
+    from sft_assets.raw.remote import last_version, resolve
+
+    places = [entry for entry in Recipe.load(folder.recipe).sources if not entry.path]
+    versions = [(not ask and last_version(folder, entry)) or resolve(folder, entry).version for entry in places]
+    return hashlib.sha256("\n".join([version, *sorted(versions)]).encode()).hexdigest() if versions else version
+
+
+def _names_places(folder: Folder) -> bool:
+    """Whether the recipe may name sources that are elsewhere: cheaper than to parse it."""
+    try:
+        text = folder.recipe.read_bytes()
+    except OSError:
+        return False
+    return b"hub" in text or b"url" in text
 
 
 def observed_version(instance: DagsterInstance, name: str) -> str | None:
@@ -143,11 +167,11 @@ def observed_version(instance: DagsterInstance, name: str) -> str | None:
     return (observation.tags or {}).get(DATA) if observation else None
 
 
-def observations(folder: Folder, instance: DagsterInstance) -> list[dg.AssetObservation]:
+def observations(folder: Folder, instance: DagsterInstance, ask: bool = True) -> list[dg.AssetObservation]:
     """One observation for each input whose files differ from what Dagster last saw."""
     result = []
     for name in INPUTS:
-        version = input_version(folder, name)
+        version = input_version(folder, name, ask)
         if observed_version(instance, name) != version:
             base = folder.root / INPUTS[name]
             sizes = [p.stat().st_size for p in Folder.files(base) if p.is_file()]

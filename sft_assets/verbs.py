@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +22,7 @@ from dagster import AssetKey, DagsterExecutionInterruptedError, DagsterInstance
 
 from sft_assets.asset import warehouse
 from sft_assets.automation import JOB
-from sft_assets.definitions import ASSETS, definitions
+from sft_assets.definitions import asset_named, definitions
 from sft_assets.errors import SftError
 from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe
@@ -61,9 +60,7 @@ class Workspace:
     @classmethod
     def open(cls, path: str | Path | None = None) -> Workspace:
         """Raises SftError where there is no such folder, or its recipe cannot be used."""
-        folder = Folder.current() if path is None else Folder.at(path)
-        if not folder.root.is_dir():
-            raise SftError(f"{folder} is no folder: make it with `sft init {folder}`")
+        folder = (Folder.current() if path is None else Folder.at(path)).existing()
         recipe = Recipe.load(folder.recipe)
         return cls(folder, recipe, open_instance(folder), definitions(folder, recipe))
 
@@ -119,7 +116,7 @@ class Workspace:
         Raises:
             SftError: an asset failed; what ran before it stands, and so does its own version before this run.
         """
-        wanted = {AssetKey(n) for n in self._known(names)} or set(self.graph.made)
+        wanted = {AssetKey(asset_named(n).name) for n in names} or set(self.graph.made)
         within = self.graph.above(wanted)
         with occupy(self.folder, self.instance, wait, say):
             done = materialize_stale(lambda: self._stale(within), self.graph, lambda w, s: self._run(w, s, say, tell))
@@ -129,15 +126,6 @@ class Workspace:
                 self._run(forced, why, say, tell, {"sft/again": "true"})
                 done += forced
         return [k.to_user_string() for k in done]
-
-    def _known(self, names: Sequence[str]) -> Sequence[str]:
-        known = [a.name for a in ASSETS]
-        for name in names:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, 1)
-                hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-                raise SftError(f"there is no asset {name!r}; {hint}")
-        return names
 
     def _run(
         self,

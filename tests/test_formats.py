@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sft_assets import formats
+from sft_assets.formats.names import WRAPPERS
 from sft_assets.recipe import Source
 from sft_assets.record import BadRecord, Conversation, Message
 
@@ -38,22 +39,22 @@ U, A, S = "user", "assistant", "system"
 
 # format, record, turns, what lands in meta
 GOLDEN: list[tuple[str, dict[str, Any], list[Turn], dict[str, Any]]] = [
-    ("alpaca", {"instruction": "Add.", "input": "1, 2", "output": "3"}, [(U, "Add.\n1, 2"), (A, "3")], {}),
+    ("alpaca", {"instruction": "Add.", "input": "1, 2", "output": "3"}, [(U, "Add.\n1, 2"), (A, "3")], {"input_at": 4}),
     ("alpaca", {"instruction": "Hi", "output": "Ho"}, [(U, "Hi"), (A, "Ho")], {}),
     ("alpaca", {"instruction": "Hi", "input": None, "output": "Ho"}, [(U, "Hi"), (A, "Ho")], {}),
     *(
         ("alpaca", {"instruction": "Hi", "input": none, "output": "Ho"}, [(U, "Hi"), (A, "Ho")], {})
         for none in ("", "  ", "<noinput>", "noinput", "No input", "<No Input>", "N/A", "None")
     ),
-    ("alpaca", {"instruction": "", "input": "Hi", "output": "Ho"}, [(U, "Hi"), (A, "Ho")], {}),
+    ("alpaca", {"instruction": "", "input": "Hi", "output": "Ho"}, [(U, "Hi"), (A, "Ho")], {"input_at": 0}),
     ("alpaca", {"instruction": "Hi", "response": "Ho"}, [(U, "Hi"), (A, "Ho")], {}),
     ("alpaca", {"instruction": "Hi", "output": "", "response": "Ho"}, [(U, "Hi"), (A, "Ho")], {}),
     ("alpaca", {"instruction": "Hi", "output": "Ho", "response": "Hu"}, [(U, "Hi"), (A, "Ho")], {"response": "Hu"}),
     (
-        "alpaca",
+        "dolly",
         {"instruction": "Who?", "context": "Ann ran.", "response": "Ann", "category": "closed_qa"},
         [(U, "Who?\nAnn ran."), (A, "Ann")],
-        {"category": "closed_qa"},
+        {"category": "closed_qa", "input_at": 4},
     ),
     ("alpaca", {"instruction": "Hi", "output": "Ho", "system": "Be kind."}, [(S, "Be kind."), (U, "Hi"), (A, "Ho")], {}),
     (
@@ -352,11 +353,16 @@ def test_a_preference_record_that_is_no_pair_is_refused(record: dict[str, Any], 
     ],
 )
 def test_a_kto_label_makes_a_row_unpaired_and_any_other_label_lands_in_meta(record: dict[str, Any]) -> None:
-    for name, verdict in (("label", True), ("label", False), ("kto_tag", False)):
-        row = one({**record, name: verdict})
+    verdicts = [("label", True, True), ("label", "False", False), ("label", "true", True)]
+    verdicts += [("kto_tag", False, False), ("kto_tag", 1, True), ("kto_tag", 0, False), ("kto_tag", "TRUE", True)]
+    for name, said, verdict in verdicts:
+        row = one({**record, name: said})
         assert (row.kind, row.label, row.meta) == ("unpaired", verdict, {})
     row = one({**record, "label": "good"})
     assert (row.kind, row.label, row.meta) == ("sft", None, {"label": "good"})
+    for name, said in (("label", 1), ("label", "0"), ("label", 0.0), ("kto_tag", 2), ("kto_tag", "yes"), ("kto_tag", [True])):
+        row = one({**record, name: said})
+        assert (row.kind, row.label, row.meta) == ("sft", None, {name: said})
     row = one({**record, "kto_tag": True, "label": 3})
     assert (row.kind, row.label, row.meta) == ("unpaired", True, {"label": 3})
     assert one({**record, "label": None}).kind == "sft"
@@ -373,7 +379,7 @@ def test_a_kto_label_makes_a_row_unpaired_and_any_other_label_lands_in_meta(reco
             {"prompt": "q", "query": "more", "response": "a", "system": "persona", "history": "before"},
             {"q": "H", "more": "i", "a": "Ho", "persona": "S", "before": [["x", "y"]]},
             [(S, "S"), (U, "x"), (A, "y"), (U, "H\ni"), (A, "Ho")],
-            {},
+            {"input_at": 1},
         ),
         ({"messages": "chat"}, {"chat": [HI, HO]}, [(U, "Hi"), (A, "Ho")], {}),
         ({"conversations": "chat"}, {"chat": [{"from": "human", "value": "Hi"}]}, [(U, "Hi")], {}),
@@ -407,6 +413,10 @@ def test_a_mapping_says_the_format_too() -> None:
     assert Source(path="x", columns={"conversations": "m"}).format == "sharegpt"
     assert Source(path="x", columns={"prompt": "q", "chosen": "a", "rejected": "b"}).format == "preference"
     assert Source(path="x", columns={"messages": "m"}, format="sharegpt").format == "sharegpt"
+    assert Source(path="x", columns={"prompt": "q"}).format == "prompts"
+    assert Source(path="x", columns={"prompt": "q", "system": "s", "query": "i"}).format == "prompts"
+    assert Source(path="x", columns={"messages": "m", "kto_tag": "good"}).format == "messages"
+    assert Source(path="x", columns={"prompt": "q", "response": "a", "kto_tag": "good"}).format == "alpaca"
 
 
 # ------------------------------------------------------------------------------------------------- what is refused
@@ -416,7 +426,8 @@ def test_a_mapping_says_the_format_too() -> None:
     ("record", "reason"),
     [
         ({"instruction": 5, "output": "x"}, "wrong_type"),
-        ({"instruction": "x", "output": ["y"]}, "wrong_type"),
+        ({"instruction": "x", "output": ["y", 5]}, "wrong_type"),
+        ({"instruction": "x", "output": []}, "wrong_type"),
         ({"instruction": "x", "output": None}, "wrong_type"),
         ({"instruction": None, "output": "x"}, "wrong_type"),
         ({"instruction": "x", "output": "y", "history": "z"}, "wrong_type"),
@@ -443,7 +454,6 @@ def test_a_record_that_cannot_be_read_is_refused_with_a_reason(record: dict[str,
     [
         {},
         {"text": "Once upon a time"},
-        {"instruction": "no answer"},
         {"output": "no question"},
         {"messages": "no turns"},
         {"messages": ["x"]},
@@ -499,9 +509,11 @@ NAMES = [
     ),
     *("preferred_output", "non_preferred_output", "chosen_messages", "rejected_messages", "text", "parallel_tool_calls"),
 ]
+OF_ALL_FORMATS = sorted({*NAMES, *formats.NAMES, *WRAPPERS, "Instruction", "Output", "Model Output", "body"})
 TURN_NAMES = [
     *("role", "from", "content", "value", "name", "tool_calls", "function_call", "tool_call_id", "reasoning", "thinking"),
-    *("reasoning_content", "weight", "loss", "loss_weight", "ts"),
+    *("reasoning_content", "weight", "loss", "loss_weight", "ts", "author", "sender", "user", "assistant", "input", "output"),
+    *("parts", "message", "mapping", "Human", "MOSS", "functionCall", "turn_1"),
 ]
 
 
@@ -522,7 +534,8 @@ def marked(draw: st.DrawFn) -> dict[str, Any]:
             made["content"] = [{"type": "text", "text": word(), "more": word()}, {"type": "image", "url": word()}]
         return made
 
-    record: dict[str, Any] = {name: word() for name in draw(st.sets(st.sampled_from(NAMES), min_size=1, max_size=12))}
+    names = st.sampled_from(NAMES) | st.sampled_from(OF_ALL_FORMATS)
+    record: dict[str, Any] = {name: word() for name in draw(st.sets(names, min_size=1, max_size=12))}
     for name in ("messages", "conversations", "conversation", "chosen_messages", "rejected_messages"):
         if name in record:
             record[name] = [turn("assistant" if name[-9:] == "_messages" else "user")]
@@ -568,7 +581,7 @@ anything = st.recursive(
 
 
 @settings(max_examples=600)
-@given(st.dictionaries(st.sampled_from(NAMES), anything, max_size=6))
+@given(st.dictionaries(st.sampled_from(OF_ALL_FORMATS), anything, max_size=6))
 def test_any_record_is_read_or_refused_by_every_format(record: dict[str, Any]) -> None:
     before = json.dumps(record)
     for name in formats.FORMATS:

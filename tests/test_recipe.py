@@ -39,10 +39,10 @@ def error(tmp_path: Path, text: str | bytes) -> str:
     ("text", "line", "says"),
     [
         ("dedupe:\n  threshold: 0.8\n", 1, ["dedupe", "did you mean 'deduped'?"]),
-        ("raw:\n  other_files: read\n\n  max_quarantine: 5\n", 4, ["raw.max_quarantine", "did you mean 'max_quarantined'?"]),
+        ("raw:\n  other_files: read\n\n  max_quarantine: 5\n", 4, ["raw.max_quarantine", "did you mean 'max_quarantined'"]),
         ("deduped:\n  zzz: 1\n", 2, ["deduped.zzz", "known here: near, threshold"]),
         ("sources:\n  - path: a.json\n    licence: mit\n", 3, ["sources.0.licence", "did you mean 'license'?"]),
-        ("sources:\n  - path: a.json\n  - license: mit\n", 3, ["sources.1.path", "required"]),
+        ("sources:\n  - path: a.json\n  - license: mit\n", 3, ["sources.1", "one of path", "hub", "url"]),
         ("sources:\n  - a.json\n", 2, ["sources.0", "'a.json'"]),
         ("sources: a.json\n", 1, ["sources", "list"]),
         ("benchmarks:\n  files:\n    - pth: x\n", 3, ["benchmarks.files.0.pth", "did you mean 'path'?"]),
@@ -221,7 +221,7 @@ def test_a_recipe_is_not_changed_by_whoever_uses_it() -> None:
     [
         ("q.json", "q"), ("q.jsonl.gz", "q"), ("a/b/q.JSON", "a/b/q"), ("folder", "folder"), ("folder/", "folder"),
         ("q.json.json", "q"),
-        ("q.tar.xz", "q.tar.xz"), ("./q.json", "q"), ("a//b.ndjson", "a/b"), ("v1.5", "v1.5"),
+        ("q.tar.xz", "q"), ("q.csv.zst", "q"), ("q.parquet", "q"), ("./q.json", "q"), ("a//b.ndjson", "a/b"), ("v1.5", "v1.5"),
     ],
 )  # fmt: skip
 def test_a_source_is_called_by_its_path_without_the_endings_that_say_how_it_is_packed(path: str, name: str) -> None:
@@ -288,9 +288,11 @@ def test_each_field_changes_its_own_assets_digest_only(section: str, name: str, 
 
 
 SOURCE_FIELDS = {
-    "path": {"raw"}, "format": {"raw"}, "encoding": {"raw"}, "max_quarantined": {"raw", "combined"}, "columns": {"combined"},
+    "path": {"raw"}, "hub": {"raw"}, "url": {"raw"}, "revision": {"raw"}, "config": {"raw"}, "split": {"raw"},
+    "format": {"raw"}, "encoding": {"raw"}, "delimiter": {"raw"}, "header": {"raw"}, "columns": {"raw"}, "tags": {"raw"},
+    "roles": {"raw"}, "template": {"raw"}, "continuation": {"raw"}, "paths": {"raw"}, "max_quarantined": {"raw", "combined"},
     "license": {"combined"}, "language": {"combined"}, "system": {"combined"}, "weight": {"combined"}, "cap": {"combined"},
-    "priority": {"deduped"},
+    "repairs": {"combined"}, "priority": {"deduped"},
 }  # fmt: skip
 
 
@@ -301,17 +303,19 @@ def test_every_field_of_a_source_belongs_to_an_asset() -> None:
 @pytest.mark.parametrize(("name", "expected"), SOURCE_FIELDS.items())
 def test_each_field_of_a_source_changes_the_digest_of_the_assets_that_use_it(name: str, expected: set[str]) -> None:
     entry = {"path": "q.json", "name": "q", "format": "alpaca"}
+    if name in ("hub", "url", "revision", "config", "split"):
+        entry = {"url" if name == "url" else "hub": "https://host/q" if name == "url" else "owner/q", "name": "q"}
     info = Source.model_fields[name]
     before = Recipe.model_validate({"sources": [entry]})
-    value = another(info.annotation, getattr(before.sources[0], name))
+    value = {"format": "messages"}.get(name) or another(info.annotation, getattr(before.sources[0], name))
     after = Recipe.model_validate({"sources": [entry | {name: value}]})
     assert changed(before, after) == expected
 
 
-def test_a_column_mapping_that_says_the_format_changes_raw_too() -> None:
+def test_a_column_mapping_is_part_of_how_raw_reads() -> None:
     before = Recipe.model_validate({"sources": [{"path": "q.json"}]})
     after = Recipe.model_validate({"sources": [{"path": "q.json", "columns": {"prompt": "q"}}]})
-    assert changed(before, after) == {"raw", "combined"}
+    assert changed(before, after) == {"raw"}
 
 
 def test_the_order_of_the_entries_changes_nothing() -> None:
@@ -324,3 +328,36 @@ def test_what_belongs_to_another_source_is_no_part_of_the_digest_of_deduped() ->
     before = Recipe.model_validate({"sources": [{"path": "a.json", "priority": 1}]})
     after = Recipe.model_validate({"sources": [{"path": "a.json", "priority": 1}, {"path": "b.json", "cap": 5}]})
     assert changed(before, after) == {"raw", "combined"}
+
+
+AXOLOTL = {
+    "path": "a.jsonl", "type": "chat_template", "field_messages": "chat", "message_property_mappings": {"role": "who", "content": "said"},
+    "roles": {"user": ["customer", "client"], "assistant": ["agent"]},
+}  # fmt: skip
+
+
+def test_axolotls_names_are_read_as_ours() -> None:
+    entry = Source.model_validate(AXOLOTL)
+    assert entry.columns == {"messages": "chat"}
+    assert entry.tags == {"role_tag": "who", "content_tag": "said"}
+    assert entry.roles == {"customer": "user", "client": "user", "agent": "assistant"}
+    assert entry.format == "messages"
+
+
+def test_axolotls_fields_of_an_alpaca_dialect_are_read_as_columns() -> None:
+    entry = Source.model_validate({"path": "a.jsonl", "type": "alpaca", "field_instruction": "ask", "field_output": "output"})
+    assert (entry.columns, entry.format) == ({"prompt": "ask"}, "alpaca")
+
+
+def test_a_type_of_axolotl_that_is_not_known_is_refused_by_name(tmp_path: Path) -> None:
+    message = error(tmp_path, "sources:\n  - path: a\n    type: pygmalion\n")
+    assert message.startswith(f"{tmp_path / 'recipe.yaml'}:2: sources.0: type: 'pygmalion' is not known")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{"path": "a", "hub": "o/a"}, {"hub": "o/a", "url": "s3://a/b"}, {"license": "mit"}, {"path": "a", "split": "train"}],
+)
+def test_an_entry_names_one_place_and_says_of_it_what_it_can_have(entry: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="one of path|are of hub datasets"):
+        Source.model_validate(entry)

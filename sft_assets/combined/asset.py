@@ -11,23 +11,24 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
 
 import orjson
 import pyarrow as pa
 
-from sft_assets import formats, masks
+from sft_assets import masks
 from sft_assets.asset import state
-from sft_assets.combined.masking import mask_json, mask_text, mask_turns
-from sft_assets.combined.repairs import Edit, repair
-from sft_assets.combined.validation import validate
+from sft_assets.combined.rows import Outcome, Row, grouped, rows_of, rows_of_group, rules_by_source
+from sft_assets.combined.summary import summarize
 from sft_assets.folder import Folder
+from sft_assets.formats import Hints
 from sft_assets.masks import mask
 from sft_assets.raw.batches import excerpt
 from sft_assets.raw.quarantine import stop_if_too_many
-from sft_assets.recipe import Recipe, Source
-from sft_assets.record import BadRecord, Conversation, Message, content_hash, messages_array, row_id, uuids
+from sft_assets.recipe import Recipe
+from sft_assets.record import BadRecord, content_hash, messages_array, row_id, uuids
 from sft_assets.warehouse import Build, Table
 
 TABLE = Table(
@@ -48,118 +49,103 @@ TABLE = Table(
 )
 
 
-@state(TABLE, code=1, data_of_code=masks.version)
+@state(TABLE, code=2, data_of_code=masks.version)
 def combined(build: Build, folder: Folder, recipe: Recipe) -> None:
     """One table of conversations: records mapped, repaired, checked and masked, in the recipe's mixture."""
     columns = ", ".join(f"{name} {kind}" for name, kind in TABLE.columns.items())
     build.con.execute(f"CREATE OR REPLACE TEMP TABLE candidates ({columns})")
     total = build.value(f"SELECT count(*) FROM {build.of('raw')}")
-    found: Counter[str] = Counter()
-    done = 0
-    for batch in build.stream("SELECT row_id, source, source_file, source_row, format, record FROM raw"):
-        _convert(build, recipe, batch, found)
-        done += batch.num_rows
-        build.progress(done, total)
+    there = [name for (name,) in build.con.execute(f"SELECT DISTINCT format FROM {build.of('raw')}").fetchall()]
+    groups = grouped(there)
+    rules, found, done = rules_by_source(recipe), Counter[str](), 0
+    single = ", ".join(f"'{name}'" for name in there if name not in groups)
+    for batch in build.stream(f"SELECT {RECORD} FROM raw WHERE format IN ({single})") if single else ():
+        records = [Record(*fields) for fields in _columns(batch)]
+        found.update(record.source for record in records)
+        outcomes = [rows_of(orjson.loads(r.text), r.format, Hints.of(r.hints), rules(r.source)) for r in records]
+        _keep(build, records, outcomes)
+        build.progress(done := done + len(records), total)
+    for name, key in groups.items():
+        for records in _groups(build, name, key):
+            found.update(record.source for record in records)
+            values = [orjson.loads(record.text) for record in records]
+            _keep(build, records, rows_of_group(values, name, Hints.of(records[0].hints), rules(records[0].source)))
+            build.progress(done := done + len(records), total)
     _mix(build, recipe)
+    build.notes["source_files"] = summarize(build)
+    build.con.execute("DROP TABLE candidates")
     stop_if_too_many(build, folder, recipe, found)
 
 
-def conversations(
-    record: dict[str, Any], format_name: str, source: Source, kinds: Collection[str]
-) -> list[tuple[Conversation, str | None, list[Edit]]]:
-    """The rows of a record, with the meta of each as JSON, and what was edited in it.
-
-    Raises:
-        BadRecord: the record gives no valid conversation.
-    """
-    result = []
-    for row in formats.read(format_name, record, source.hints):
-        row.messages, edits = repair(row.messages)
-        if row.rejected is not None:
-            row.rejected, more = repair(row.rejected, "rejected turn")
-            edits += more
-        if source.system and row.messages and row.messages[0].role != "system":
-            row.messages.insert(0, Message("system", source.system))
-        row.license = row.license or source.license
-        row.language = row.language or source.language
-        validate(row)
-        for place, extra in row.meta.items():
-            if place.endswith("_extra") and any("parts" in turn for turn in extra.values()):
-                edits.append(Edit("parts_in_meta", place.removesuffix("_extra"), "images and other parts that are no text"))
-        row.messages = mask_turns(row.messages, kinds, "turn", edits)
-        if row.rejected is not None:
-            row.rejected = mask_turns(row.rejected, kinds, "rejected turn", edits)
-        row.tools = row.tools and mask_json(row.tools, kinds, "tools", edits)
-        row.license = row.license and mask_text(row.license, kinds, "license", edits)
-        row.language = row.language and mask_text(row.language, kinds, "language", edits)
-        result.append((row, _meta(row.meta, kinds, edits), edits))
-    return result
+RECORD = "row_id, source, source_file, source_row, format, hints, record"
 
 
-def _meta(meta: dict[str, Any], kinds: Collection[str], edits: list[Edit]) -> str | None:
-    try:
-        text = orjson.dumps(meta, option=orjson.OPT_SORT_KEYS).decode()
-    except orjson.JSONEncodeError:
-        raise BadRecord("too_deep", "too many objects and lists within each other") from None
-    return mask_json(text, kinds, "meta", edits) if meta else None
+class Record(NamedTuple):
+    """A row of raw."""
+
+    id: bytes
+    source: str
+    file: str
+    position: int
+    format: str
+    hints: str | None
+    text: str
 
 
-def _convert(build: Build, recipe: Recipe, batch: pa.RecordBatch, found: Counter[str]) -> None:
-    kinds = recipe.combined.masks
-    ids, records, hashes, rows, sources, metas = [], [], [], [], [], []
-    entries: dict[str, Source] = {}
-    record_ids = batch.column("row_id").storage.to_pylist()
-    columns = (batch.column(c).to_pylist() for c in ("source", "source_file", "source_row", "format", "record"))
-    for record_id, name, file, position, format_name, text in zip(record_ids, *columns, strict=True):
-        found[name] += 1
-        source = entries.get(name) or entries.setdefault(name, recipe.source(name))
-        try:
-            made = conversations(orjson.loads(text), format_name, source, kinds)
-        except BadRecord as bad:
-            data = text.encode()
+def _columns(batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
+    return zip(batch.column(0).storage.to_pylist(), *(c.to_pylist() for c in batch.columns[1:]), strict=True)
+
+
+def _groups(build: Build, format_name: str, key: str) -> Iterator[list[Record]]:
+    """The records of a format that belong together, group by group, each in the order of its file."""
+    order = f"source, hints, record->>'{key}', source_file, source_row"
+    sql = f"SELECT {RECORD}, record->>'{key}' AS belongs FROM raw WHERE format = '{format_name}' ORDER BY {order}"
+    rows = (fields for batch in build.stream(sql) for fields in _columns(batch))
+    for _, members in groupby(rows, key=lambda fields: (fields[1], fields[5], fields[-1])):
+        yield [Record(*fields[:-1]) for fields in members]
+
+
+def _keep(build: Build, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
+    """Store the rows of these records, and the reasons of those that have none."""
+    rows: list[tuple[Record, bytes, Row]] = []
+    for record, outcome in zip(records, outcomes, strict=True):
+        if isinstance(outcome, BadRecord):
+            data = record.text.encode()
             sha = hashlib.sha256(data).hexdigest()
-            build.quarantine(name, file, position, record_id, bad.reason, mask(bad.detail)[0], sha, excerpt(data))
-            continue
-        build.created += len(made) - 1
-        for row, meta, edits in made:
-            own_id = row_id(record_id, row.path)
-            for edit in edits:
-                build.edit(own_id, *edit)
-            ids.append(own_id)
-            records.append(record_id)
-            hashes.append(content_hash(row.messages, row.rejected, row.tools))
-            rows.append(row)
-            sources.append(name)
-            metas.append(meta)
+            place = (record.source, record.file, record.position, record.id)
+            build.quarantine(*place, outcome.reason, mask(outcome.detail)[0], sha, excerpt(data))
+        elif isinstance(outcome, str):
+            build.drop(record.id, outcome, {})
+        else:
+            build.created += len(outcome) - 1
+            rows += [(record, row_id(record.id, row.conversation.path), row) for row in outcome]
     if not rows:
         return
-    build.store(
-        "contents",
-        "content_hash",
-        pa.table(
-            {
-                "content_hash": uuids(hashes),
-                "messages": messages_array([r.messages for r in rows]),
-                "rejected": messages_array([r.rejected for r in rows]),
-                "tools": pa.array([r.tools for r in rows], pa.string()),
-            }
-        ),
-    )
-    table = pa.table(
-        {
-            "row_id": uuids(ids),
-            "record_id": uuids(records),
-            "content_hash": uuids(hashes),
-            "source": pa.array(sources, pa.string()),
-            "origin": pa.array(["source"] * len(rows)),
-            "kind": pa.array([r.kind for r in rows]),
-            "label": pa.array([r.label for r in rows], pa.bool_()),
-            "license": pa.array([r.license for r in rows], pa.string()),
-            "language": pa.array([r.language for r in rows], pa.string()),
-            "meta": pa.array(metas, pa.string()),
-        }
-    )
-    build.insert_into("candidates", table)
+    for _, own_id, row in rows:
+        for edit in row.edits:
+            build.edit(own_id, *edit)
+    made = [row.conversation for _, _, row in rows]
+    hashes = uuids([content_hash(c.messages, c.rejected, c.tools) for c in made])
+    contents = {
+        "content_hash": hashes,
+        "messages": messages_array([c.messages for c in made]),
+        "rejected": messages_array([c.rejected for c in made]),
+        "tools": pa.array([c.tools for c in made], pa.string()),
+    }
+    build.store("contents", "content_hash", pa.table(contents))
+    columns = {
+        "row_id": uuids([own_id for _, own_id, _ in rows]),
+        "record_id": uuids([record.id for record, _, _ in rows]),
+        "content_hash": hashes,
+        "source": pa.array([record.source for record, _, _ in rows], pa.string()),
+        "origin": pa.array(["source"] * len(rows)),
+        "kind": pa.array([c.kind for c in made]),
+        "label": pa.array([c.label for c in made], pa.bool_()),
+        "license": pa.array([c.license for c in made], pa.string()),
+        "language": pa.array([c.language for c in made], pa.string()),
+        "meta": pa.array([row.meta for _, _, row in rows], pa.string()),
+    }
+    build.insert_into("candidates", pa.table(columns))
 
 
 def _mix(build: Build, recipe: Recipe) -> None:
@@ -207,4 +193,4 @@ def _mix(build: Build, recipe: Recipe) -> None:
     build.drop_sql("SELECT row_id, reason, evidence FROM verdicts WHERE reason IS NOT NULL")
     for name in ("mixture", "allowed"):
         build.con.unregister(name)
-    build.con.execute("DROP TABLE verdicts; DROP TABLE candidates")
+    build.con.execute("DROP TABLE verdicts")

@@ -1,4 +1,4 @@
-"""Test sets as they lie in D/benchmarks: JSON arrays, JSON lines, one object around a list, CSV and TSV, each also gzipped.
+"""Test sets as they lie in D/benchmarks: JSON, CSV, parquet and whatever else sources may be, packed or not.
 
     gsm8k_test.jsonl   {"question": "Janet’s ducks lay 16 eggs per day. ...", "answer": "... #### 18"}
 
@@ -9,25 +9,22 @@ A file that cannot be read is refused with its reason and the remedy; the others
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import orjson
-
-from sft_assets.decontaminated.items import FIELDS, Item, items
+from sft_assets.decontaminated.items import FIELDS, NAMES, Item, items
 from sft_assets.errors import SftError
 from sft_assets.folder import Folder
 from sft_assets.raw.batches import excerpt
-from sft_assets.raw.containers import Damaged, Limits, Refused, chunks
+from sft_assets.raw.containers import Limits, Refused
+from sft_assets.raw.parts import Opening, Part, parts
 from sft_assets.recipe import Benchmark, Recipe, source_name
 
 LIMITS = Limits()
-TABLES = {".csv": ",", ".tsv": "\t"}
+COLUMNS = frozenset(name for names in NAMES.values() for name in names)  # that tell the header of a table
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ class TestSet:
 
 
 class Entry(NamedTuple):
-    """A record, or why there is none. `text` is what stands in the file."""
+    """A record, or why there is none. `text` is what stands in the file; without a position it is of a whole part of it."""
 
     position: int
     value: dict[str, Any] | None
@@ -73,19 +70,13 @@ def benchmark_files(folder: Folder, recipe: Recipe) -> list[BenchmarkFile]:
     for path in Folder.files(base):
         name = path.relative_to(base).as_posix()
         at, entry = next((e for e in entries if path.is_relative_to(e[0])), (path, Benchmark(path=name)))
-        benchmark = benchmark_name(name)
+        benchmark = source_name(name)
         if entry.name:  # of a file, or of a folder and every file in it
-            benchmark = entry.name if at == path else f"{entry.name}/{benchmark_name(path.relative_to(at).as_posix())}"
+            benchmark = entry.name if at == path else f"{entry.name}/{source_name(path.relative_to(at).as_posix())}"
         found.append(BenchmarkFile(path, name, benchmark, entry.columns))
     names = [file.benchmark for file in found]
     # files that differ only in their ending keep it
     return [f if names.count(f.benchmark) == 1 else BenchmarkFile(f.path, f.name, f.name, f.columns) for f in found]
-
-
-def benchmark_name(path: str) -> str:
-    """A test set's name: its path in D/benchmarks without the endings that say how it is packed."""
-    name = source_name(path)
-    return name[:-4] if name.lower().endswith(tuple(TABLES)) else name
 
 
 def _checked(folder: Folder, number: int, entry: Benchmark) -> Path:
@@ -114,7 +105,7 @@ def read(file: BenchmarkFile) -> TestSet:
     uses: Counter[str] = Counter()
     troubles: list[str] = []
     unfit: list[Entry] = []
-    for entry in _table(file) if _delimiter(file) else _json(file):
+    for entry in _entries(file):
         result.records += 1
         if entry.value is None:
             troubles.append(f"record {entry.position}: {entry.trouble}")
@@ -161,55 +152,19 @@ def _why(file: BenchmarkFile, unfit: list[Entry], troubles: list[str]) -> str:
     )
 
 
-# ---------------------------------------------------------------------------------------------------------- containers
+def _entries(file: BenchmarkFile) -> Iterator[Entry]:
+    known = {*COLUMNS, *file.columns.values()}
+    for part in parts(file.path, file.name, Opening(), LIMITS, lambda value: bool(items(value, file.columns)), known):
+        try:
+            yield from _entries_of(part)
+        except Refused as refusal:
+            if part.name == file.name:
+                raise
+            yield Entry(0, None, b"", f"{part.name} {refusal.detail}")
 
 
-def _delimiter(file: BenchmarkFile) -> str | None:
-    name = file.name.lower().removesuffix(".gz")
-    return TABLES.get(Path(name).suffix)
-
-
-def _json(file: BenchmarkFile) -> Iterator[Entry]:
-    from sft_assets.raw.json_records import records  # compiled code: loaded by whoever reads, not by whoever plans
-
-    for batch in records(chunks(file.path, None, LIMITS), LIMITS, lambda value: bool(items(value, file.columns))):
+def _entries_of(part: Part) -> Iterator[Entry]:
+    for batch in part.batches:
         found = [Entry(p, value, text) for p, value, text in zip(batch.positions, batch.values, batch.texts, strict=True)]
         found += [Entry(bad.position, None, b"", f"{bad.reason}: {bad.detail}: {bad.excerpt}") for bad in batch.bad]
         yield from sorted(found, key=lambda entry: entry.position)
-
-
-def _table(file: BenchmarkFile) -> Iterator[Entry]:
-    """Records of a table with a header line; positions count records."""
-    damage = ""
-    parts = []
-    try:
-        for chunk in chunks(file.path, None, LIMITS):
-            parts.append(chunk)
-    except Damaged as error:
-        damage = str(error)
-    try:
-        text = b"".join(parts).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise Refused("encoding", f"is not UTF-8 at byte {error.start:,}; convert it") from None
-    csv.field_size_limit(LIMITS.max_record_bytes)
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(file) or ",", strict=True)
-    header = next(lines, [])
-    if len(set(header)) < len(header):
-        raise Refused("header", "names a column twice in its first line; name each column once")
-    position = 0
-    try:
-        for row in lines:
-            if not row:
-                continue
-            position += 1
-            value = dict(zip(header, row, strict=False))
-            shown = orjson.dumps(value)
-            if len(row) != len(header):
-                detail = f"{len(row)} cells under {len(header)} column names: {excerpt(shown)}"
-                yield Entry(position, None, shown, detail)
-            else:
-                yield Entry(position, value, shown)
-    except csv.Error as error:
-        yield Entry(position + 1, None, b"", f"not CSV near line {lines.line_num}: {error}")
-    if damage:
-        yield Entry(position + 1, None, b"", damage)

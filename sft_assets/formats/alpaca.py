@@ -2,8 +2,11 @@
 
     {"instruction": "Correct the spelling.", "input": "freind", "output": "friend"}
 
-Dialects: `response` for output; no input, or "", or "<noinput>"; `system`; `history` as [[question, answer], ...]; a boolean
-`kto_tag` or `label` (KTO), which makes the row unpaired.
+Dialects: other names of the answer, or a list of answers (a row each); `context` or `question` for input; no input, or "", or
+"<noinput>"; a system prompt; `history` as [[question, answer], ...] or its JSON text; a KTO label: the row is unpaired.
+
+The prompt is instruction and input on lines of their own. `input_at` in meta says how long the instruction is, so that `write`
+can part them again.
 """
 
 from __future__ import annotations
@@ -11,65 +14,97 @@ from __future__ import annotations
 from itertools import cycle
 from typing import Any
 
+import orjson
+
+from sft_assets.formats import answers
 from sft_assets.formats.hints import NONE, Hints
-from sft_assets.formats.turns import LABELS, first_string, kind_of, kto_label, rest, text_field, tools_text
+from sft_assets.formats.turns import LABELS, SYSTEM, conversation, kind_of, kto_label, rest, system_turns, text_field
 from sft_assets.record import BadRecord, Conversation, Message
 
 NAME = "alpaca"
 COLUMNS = {"prompt": "instruction", "query": "input", "response": "output"}
-QUESTION = ("instruction",)
-INPUT = ("input", "context")
-ANSWER = ("output", "response")
-USED = frozenset((*QUESTION, *INPUT, *ANSWER, "system", "history", "tools", "label", "kto_tag", *LABELS))
+INPUT = ("input", "context", "question")
+ANSWER = ("output", "response", "outputs", "answer", "completion")
+ANSWERS = frozenset(ANSWER)
+BEFORE = frozenset((*SYSTEM, "history"))
+USED = frozenset(("instruction", *INPUT, *ANSWER, *SYSTEM, "history", "tools", "label", "kto_tag", *LABELS))
 TELLING: frozenset[str] = frozenset()
 NO_INPUT = {"", "<noinput>", "noinput", "no input", "<no input>", "n/a", "none"}
 
 
 def matches(record: dict[str, Any]) -> bool:
-    return any(k in record for k in QUESTION) and any(k in record for k in ANSWER)
+    return "instruction" in record and not ANSWERS.isdisjoint(record)
 
 
 def read(record: dict[str, Any], hints: Hints = NONE) -> list[Conversation]:
-    answer = text_field(record, *ANSWER)
-    if answer is None:
-        raise BadRecord("wrong_type", "neither output nor response is there")
-    messages = [*prompt(record), Message("assistant", answer)]
     meta = rest(record, USED, INPUT, ANSWER)
     label = kto_label(record, meta)
-    return [
-        Conversation(
-            messages,
-            kind="sft" if label is None else "unpaired",
-            label=label,
-            tools=tools_text(record.get("tools")),
-            language=first_string(record, "language", "lang"),
-            license=first_string(record, "license"),
-            meta=meta,
-        )
-    ]
+    question, input_at = _question(record)
+    turns = [*before(record, meta), Message("user", question)]
+    if input_at is not None:
+        meta["input_at"] = input_at
+    return answered(record, turns, meta, label, *ANSWER)
 
 
-def prompt(record: dict[str, Any]) -> list[Message]:
+def answered(
+    record: dict[str, Any], prompt: list[Message], meta: dict[str, Any], label: bool | None, *names: str
+) -> list[Conversation]:
+    """A row for each answer in the first of the fields `names` that is not empty."""
+    rows = []
+    for text, path in answers.answers(record, *names):
+        own = dict(meta) if path else meta
+        turns = [*prompt, answers.answer_turn(text, record, own)]
+        rows.append(conversation(record, turns, own, label, path=path))
+    return rows
+
+
+def prompt(record: dict[str, Any], meta: dict[str, Any]) -> list[Message]:
     """System, history and question: everything before the answer."""
-    messages = []
-    if system := text_field(record, "system"):
-        messages.append(Message("system", system))
-    for pair in history(record.get("history")):
-        messages += [Message("user", pair[0]), Message("assistant", pair[1])]
-    question = text_field(record, *QUESTION)
+    return [*before(record, meta), Message("user", _question(record)[0])]
+
+
+def before(record: dict[str, Any], meta: dict[str, Any]) -> list[Message]:
+    """The turns before the question: of the system prompt and of the `history`."""
+    if BEFORE.isdisjoint(record):
+        return []
+    turns = system_turns(record, meta)
+    for question, answer in history(record.get("history")):
+        turns += [Message("user", question), Message("assistant", answer)]
+    return turns
+
+
+def _question(record: dict[str, Any]) -> tuple[str, int | None]:
+    question = text_field(record, "instruction")
     if question is None:
         raise BadRecord("wrong_type", "instruction is missing")
-    extra = text_field(record, *INPUT)
-    if extra is not None and extra.strip().lower() not in NO_INPUT:
-        question = f"{question}\n{extra}" if question else extra
-    messages.append(Message("user", question))
-    return messages
+    return joined(question, text_field(record, *INPUT))
+
+
+def joined(instruction: str, text: str | None) -> tuple[str, int | None]:
+    """Instruction and input as one text, and the number of characters before the joint; None where there is no input."""
+    if text is None or text.strip().lower() in NO_INPUT:
+        return instruction, None
+    return f"{instruction}\n{text}" if instruction else text, len(instruction)
+
+
+def parted(text: str, input_at: Any) -> tuple[str, str]:
+    """The text as instruction and input again; all of it is the instruction where it has changed at the joint."""
+    if input_at == 0 and type(input_at) is int:
+        return "", text
+    if type(input_at) is int and text[input_at : input_at + 1] == "\n":
+        return text[:input_at], text[input_at + 1 :]
+    return text, ""
 
 
 def history(value: Any) -> list[tuple[str, str]]:
     """Earlier exchanges as pairs of texts."""
     if value is None or value == "":
         return []
+    if isinstance(value, str):
+        try:
+            value = orjson.loads(value)
+        except ValueError:
+            raise BadRecord("wrong_type", "history is a text that is no JSON list of [question, answer]") from None
     if not isinstance(value, list):
         raise BadRecord("wrong_type", f"history is {kind_of(value)}, not a list of [question, answer]")
     for pair in value:
@@ -91,13 +126,15 @@ def cannot_hold(row: Conversation) -> str | None:
 
 
 def write(row: Conversation) -> dict[str, Any]:
-    """The record of a conversation that Alpaca can hold: the last exchange, and those before it as history."""
+    """The record of a conversation that Alpaca can hold: the last exchange, and those before it as history. An input that
+    `read` joined to the instruction is one again."""
     system = row.messages[0].content if row.messages[0].role == "system" else ""
     texts = [m.content for m in row.messages if m.role != "system"]
     *earlier, (question, answer) = zip(texts[::2], texts[1::2], strict=True)
+    instruction, text = parted(question, row.meta.get("input_at"))
     return {
-        "instruction": question,
-        "input": "",
+        "instruction": instruction,
+        "input": text,
         "output": answer,
         "system": system,
         "history": [list(pair) for pair in earlier],

@@ -11,7 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal
+
+import orjson
 
 ROLE_TAGS: Mapping[str, str] = {
     "user_tag": "user",
@@ -33,6 +36,17 @@ class Hints:
     template: str | None = None  # of the format `text`: where {system}, {prompt} and {response} stand in it
     continuation: bool = False  # of the format `text`: a text with no turns is prompt (its beginning) and answer (the rest)
     paths: Literal["best", "all"] = "best"  # of the message trees: the best-ranked path, or every one
+
+    @property
+    def text(self) -> str | None:
+        """As JSON; None where nothing is said. `of` reads it."""
+        said = {name: value for name, value in vars(self).items() if value != getattr(NONE, name)}
+        return orjson.dumps(said, option=orjson.OPT_SORT_KEYS).decode() if said else None
+
+    @classmethod
+    @cache
+    def of(cls, text: str | None) -> Hints:
+        return cls(**orjson.loads(text)) if text else cls()
 
     def renamed(self, record: dict[str, Any], own: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
         """The record under the names that the format knows (`own`: our name of a column -> the format's), and what of it had

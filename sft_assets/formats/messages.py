@@ -1,8 +1,10 @@
-"""Messages: the chat format of OpenAI, of the hub and of TRL.
+"""Messages: the chat format of OpenAI, of the hub and of TRL, and records that hold turns in any other place or shape.
 
     {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}], "tools": [...]}
+    {"dialogue": ["Hi", "Hello!"], "emotion": [0, 4]}
+    {"custom_id": "r-1", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "m", "messages": [...]}}
 
-Content is a text or a list of parts. A boolean `label` (KTO) makes the row unpaired.
+Content is a text or a list of parts. A KTO label makes the row unpaired. A request (`body`) that nobody answered is a prompt.
 """
 
 from __future__ import annotations
@@ -11,36 +13,48 @@ from typing import Any
 
 import orjson
 
+from sft_assets.formats import chats
+from sft_assets.formats.chats import has_turns, parsed, read_chat, shared_place
 from sft_assets.formats.hints import NONE, Hints
-from sft_assets.formats.turns import LABELS, calls_of_text, first_string, kto_label, read_turns, rest, tools_text
+from sft_assets.formats.turns import calls_of_text
 from sft_assets.record import Conversation, Message
 
 NAME = "messages"
-COLUMNS = {"prompt": "prompt", "kto_tag": "label"}
-TELLING = frozenset(("messages",))
-USED = frozenset(("messages", "tools", "label", "kto_tag", *LABELS))
+COLUMNS: dict[str, str] = {}
+TURNS = ("messages",)
+TELLING = frozenset((*TURNS, *chats.SHARED, "body"))
+USED = frozenset((*TURNS, *chats.SHARED, *chats.USED, "body"))
 
 
 def matches(record: dict[str, Any]) -> bool:
-    turns = record.get("messages")
-    return isinstance(turns, list) and (not turns or (isinstance(turns[0], dict) and bool({"role", "from"} & turns[0].keys())))
+    if record.get("messages") is not None:
+        return has_turns(record, TURNS)
+    if body := _request(record):
+        return has_turns(body, TURNS)
+    place = shared_place(record)
+    return place is not None and not from_and_value(record[place])
+
+
+def from_and_value(turns: Any) -> bool:
+    """Whether turns have ShareGPT's keys."""
+    first = parsed(turns)[0]
+    return isinstance(first, dict) and "from" in first
+
+
+def _request(record: dict[str, Any]) -> dict[str, Any] | None:
+    body = record.get("body")
+    return body if isinstance(body, dict) and "messages" in body else None
 
 
 def read(record: dict[str, Any], hints: Hints = NONE) -> list[Conversation]:
-    meta = rest(record, USED)
-    label = kto_label(record, meta)
-    turns = read_turns(record.get("messages"), meta)
-    return [
-        Conversation(
-            turns,
-            kind="sft" if label is None else "unpaired",
-            label=label,
-            tools=tools_text(record.get("tools")),
-            language=first_string(record, "language", "lang"),
-            license=first_string(record, "license"),
-            meta=meta,
-        )
-    ]
+    body = None if "messages" in record else _request(record)
+    if body is None:
+        return [read_chat(record, TURNS)]
+    row = read_chat(body, TURNS)
+    if row.messages[-1].role != "assistant":
+        row.kind = "prompt"
+    row.meta |= {name: value for name, value in record.items() if name != "body" and name not in row.meta}
+    return [row]
 
 
 def write(turns: list[Message]) -> list[dict[str, Any]]:

@@ -6,51 +6,32 @@
                        {"from": "gpt", "value": "It is 12:04."}],
      "system": "...", "tools": "[{\\"name\\": \\"clock\\", ...}]"}
 
-A boolean `kto_tag` or `label` (KTO) makes the row unpaired.
+The turns may stand in other places too (`items`, `chat`). A KTO label makes the row unpaired.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from sft_assets.formats import chats
+from sft_assets.formats.chats import has_turns, read_chat, shared_place
 from sft_assets.formats.hints import NONE, Hints
-from sft_assets.formats.turns import LABELS, first_string, kto_label, read_turns, rest, text_field, tools_text
-from sft_assets.record import Conversation, Message
+from sft_assets.formats.messages import from_and_value
+from sft_assets.record import Conversation
 
 NAME = "sharegpt"
 COLUMNS = {"messages": "conversations"}
 TURNS = ("conversations", "conversation")
-SYSTEM = ("system", "system_prompt")
-TELLING = frozenset(TURNS)
-USED = frozenset((*TURNS, *SYSTEM, "tools", "label", "kto_tag", *LABELS))
+TELLING = frozenset((*TURNS, *chats.SHARED))
+USED = frozenset((*TURNS, *chats.SHARED, *chats.USED))
 
 
 def matches(record: dict[str, Any]) -> bool:
-    turns = _turns(record)
-    return isinstance(turns, list) and (not turns or (isinstance(turns[0], dict) and bool({"from", "role"} & turns[0].keys())))
-
-
-def _turns(record: dict[str, Any]) -> Any:
-    return next((record[k] for k in TURNS if record.get(k) is not None), None)
+    if any(record.get(name) is not None for name in TURNS):
+        return has_turns(record, TURNS)
+    place = shared_place(record)
+    return place is not None and from_and_value(record[place])
 
 
 def read(record: dict[str, Any], hints: Hints = NONE) -> list[Conversation]:
-    meta = rest(record, USED, TURNS, SYSTEM)
-    label = kto_label(record, meta)
-    turns = read_turns(_turns(record), meta, "conversations")
-    system = text_field(record, *SYSTEM)
-    if system and turns[0].role != "system":
-        turns.insert(0, Message("system", system))
-    elif system and system != turns[0].content:
-        meta["system"] = system
-    return [
-        Conversation(
-            turns,
-            kind="sft" if label is None else "unpaired",
-            label=label,
-            tools=tools_text(record.get("tools")),
-            language=first_string(record, "language", "lang"),
-            license=first_string(record, "license"),
-            meta=meta,
-        )
-    ]
+    return [read_chat(record, TURNS)]

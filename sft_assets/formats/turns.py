@@ -1,6 +1,8 @@
-"""Turns of a conversation, whatever their keys and roles are called.
+"""Turns of a conversation, whatever their keys and roles are called, and what the formats share beside them.
 
 {"from": "human", "value": "Hi"}      {"role": "user", "content": [{"type": "text", "text": "Hi"}]}
+
+Content is kept byte for byte. Parts of a content are joined by a line break where neither has white space at the joint.
 """
 
 from __future__ import annotations
@@ -10,30 +12,10 @@ from typing import Any
 
 import orjson
 
-from sft_assets.record import BadRecord, Message
+from sft_assets.formats.turn_shapes import ROLES as ROLES
+from sft_assets.formats.turn_shapes import as_objects, as_turn, role_of
+from sft_assets.record import BadRecord, Conversation, Kind, Message
 
-ROLES: Mapping[str, str] = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "human": "user",
-    "prompter": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-    "chatgpt": "assistant",
-    "bard": "assistant",
-    "bing": "assistant",
-    "bot": "assistant",
-    "model": "assistant",
-    "ai": "assistant",
-    "function_call": "function_call",
-    "tool": "tool",
-    "observation": "tool",
-    "function": "tool",
-    "function_response": "tool",
-    "tool_response": "tool",
-    "ipython": "tool",
-}
 ALTERNATIVES = tuple(
     tuple(names.split())
     for names in (
@@ -46,6 +28,13 @@ ALTERNATIVES = tuple(
 )
 KNOWN = frozenset(("name", "tool_call_id", *(name for names in ALTERNATIVES for name in names)))
 LABELS = ("language", "lang", "license")
+LABEL_NAMES = frozenset(LABELS)
+BESIDE = frozenset(("tools", *LABELS))
+SYSTEM = ("system", "system_prompt", "system_message", "system_instruction", "meta_instruction")
+SYSTEM_NAMES = frozenset(SYSTEM)
+MEDIA = ("image", "images", "video", "videos", "audio", "audios")
+KTO = frozenset(("kto_tag", "label"))
+VERDICTS: Mapping[str, bool] = {"true": True, "false": False, "1": True, "0": False}
 
 
 def read_turns(value: Any, meta: dict[str, Any], place: str = "messages") -> list[Message]:
@@ -65,6 +54,9 @@ def read_turns(value: Any, meta: dict[str, Any], place: str = "messages") -> lis
         raise BadRecord("wrong_type", f"{place} is {kind_of(value)}, not a list of turns")
     if not value:
         raise BadRecord("no_turns", f"{place} is an empty list")
+    first = value[0]
+    if not (isinstance(first, dict) and ("role" in first or "from" in first)):
+        value = as_objects(value)
     turns = []
     for number, turn in enumerate(value, 1):
         if not isinstance(turn, dict):
@@ -75,20 +67,25 @@ def read_turns(value: Any, meta: dict[str, Any], place: str = "messages") -> lis
 
 def _turn(turn: dict[str, Any], number: int, place: str, meta: dict[str, Any]) -> Message:
     said = turn.get("role") or turn.get("from")
-    role = ROLES.get(said.strip().lower()) if isinstance(said, str) else None
-    if role is None:
-        raise BadRecord("unknown_role", f"turn {number} of {place} has the role {said!r}; known: {', '.join(ROLES)}")
-    extra = {k: v for k, v in turn.items() if k not in KNOWN}
     content = turn.get("content")
     if content is None:
         content = turn.get("value")
-    plain = len(turn) == 2 and content is not None  # the common case: a role and a text
-    if not plain:
-        for names in ALTERNATIVES:  # what is said twice, in different words
-            there = [n for n in names if turn.get(n) is not None]
-            extra |= {n: turn[n] for n in there[1:] if turn[n] != turn[there[0]]}
+    if said is None or content is None:
+        turn = as_turn(turn)
+        said, content = turn.get("role") or turn.get("from"), turn.get("content")
+    role = role_of(said)
+    if role is None:
+        raise BadRecord("unknown_role", f"turn {number} of {place} has the role {said!r}; known: {', '.join(ROLES)}")
+    if len(turn) == 2 and isinstance(content, str) and role != "function_call":  # the common case: a role and a text
+        return Message(role, content)
+    extra = {k: v for k, v in turn.items() if k not in KNOWN}
+    for names in ALTERNATIVES:  # what is said twice, in different words
+        there = [n for n in names if turn.get(n) is not None]
+        extra |= {n: turn[n] for n in there[1:] if turn[n] != turn[there[0]]}
     if isinstance(content, list):
         content = _join_parts(content, number, place, extra)
+        if extra.get("text") == content:  # Claude's export says it twice
+            del extra["text"]
     calls = _calls(turn)
     if role == "function_call":
         if not isinstance(content, str):
@@ -103,8 +100,6 @@ def _turn(turn: dict[str, Any], number: int, place: str, meta: dict[str, Any]) -
         extra["weight"], weight = weight, None
     if extra:
         meta.setdefault(f"{place}_extra", {})[str(number)] = extra
-    if plain:
-        return Message(role, content, tool_calls=calls)
     return Message(
         role,
         content,
@@ -141,8 +136,16 @@ def _join_parts(parts: list[Any], number: int, place: str, extra: dict[str, Any]
         else:
             raise BadRecord("wrong_type", f"a part of turn {number} of {place} is {kind_of(part)}, not an object")
     if others:
-        extra["parts"] = others
-    return "".join(texts)
+        extra["parts"] = [extra["parts"], *others] if "parts" in extra else others
+    return _joined(texts)
+
+
+def _joined(texts: list[str]) -> str:
+    joined = ""
+    for text in texts:
+        apart = joined and text and not joined[-1].isspace() and not text[0].isspace()
+        joined += "\n" + text if apart else text
+    return joined
 
 
 def _calls(turn: dict[str, Any]) -> str | None:
@@ -206,29 +209,105 @@ def text_field(record: Mapping[str, Any], *names: str) -> str | None:
 def rest(record: Mapping[str, Any], used: frozenset[str], *alternatives: tuple[str, ...]) -> dict[str, Any]:
     """What of a record has no place in a conversation: it goes to meta. Of fields that mean the same only one is used."""
     meta = {k: v for k, v in record.items() if k not in used}
-    for names in (*alternatives, ("language", "lang"), ("license",)):
+    for names in alternatives:
+        if len(there := [name for name in names if name in record]) > 1:
+            said = [name for name in there if record[name] is not None and record[name] != ""]
+            meta |= {name: record[name] for name in said[1:]}
+    if not LABEL_NAMES.isdisjoint(record):
+        meta |= _other_labels(record)
+    return meta
+
+
+def _other_labels(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Languages and licences that are no text, or the second one."""
+    others = {}
+    for names in (("language", "lang"), ("license",)):
         taken = False
         for name in names:
             value = record.get(name)
             if value is None or value == "":
                 continue
-            if taken or (name in LABELS and not isinstance(value, str)):
-                meta[name] = value
+            if taken or not isinstance(value, str):
+                others[name] = value
             else:
                 taken = True
-    return meta
+    return others
 
 
-def kto_label(record: Mapping[str, Any], meta: dict[str, Any]) -> bool | None:
-    """KTO's verdict on the answer, where the record has one. A label that is no boolean is something else: it goes to meta."""
-    label: bool | None = None
-    for name in ("kto_tag", "label"):
+def system_turns(record: Mapping[str, Any], meta: dict[str, Any]) -> list[Message]:
+    """The system turn that a record has beside its other turns: of a text, or of a list of parts. Anything else is no prompt
+    and goes to meta."""
+    turns: list[Message] = []
+    if SYSTEM_NAMES.isdisjoint(record):
+        return turns
+    for name in SYSTEM:
         value = record.get(name)
-        if isinstance(value, bool) and label is None:
-            label = value
-        elif value is not None:
+        if value is None or value == "":
+            continue
+        if turns or not isinstance(value, (str, list)):
             meta[name] = value
+        elif isinstance(value, str):
+            turns = [Message("system", value)]
+        else:
+            turns = read_turns([{"role": "system", "content": value}], meta, name)
+    return turns
+
+
+def kto_label(record: Mapping[str, Any], meta: dict[str, Any], numbers: bool = False) -> bool | None:
+    """KTO's verdict on the answer: `kto_tag` as a boolean, 0 or 1, or a text that says so; `label` as a boolean, "true" or
+    "false", and as 0 or 1 only where `numbers` says so. Anything else is something else: it goes to meta."""
+    label: bool | None = None
+    if KTO.isdisjoint(record):
+        return label
+    for name in ("kto_tag", "label"):
+        if (value := record.get(name)) is None:
+            continue
+        verdict = _verdict(value, numbers or name == "kto_tag") if label is None else None
+        if verdict is None:
+            meta[name] = value
+        else:
+            label = verdict
     return label
+
+
+def _verdict(value: Any, numbers: bool) -> bool | None:
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        return value if isinstance(value, bool) else None
+    text = str(value).strip().lower()
+    return VERDICTS.get(text) if numbers or text.isalpha() else None
+
+
+def conversation(
+    record: Mapping[str, Any],
+    messages: list[Message],
+    meta: dict[str, Any],
+    label: bool | None = None,
+    kind: Kind = "sft",
+    path: str = "",
+) -> Conversation:
+    """A conversation with what every record may say beside its turns: tools, language and licence. A `label` makes it
+    unpaired."""
+    row = Conversation(messages, kind if label is None else "unpaired", label=label, meta=meta, path=path)
+    if not BESIDE.isdisjoint(record):
+        row.tools = tools_text(record.get("tools"))
+        row.language = first_string(record, "language", "lang")
+        row.license = first_string(record, "license")
+    return row
+
+
+def media(row: Conversation) -> list[str]:
+    """What of a row is no text and stands in its meta: names of fields of images, video and audio, and "parts" for parts of a
+    content. Trainers of texts do not see it."""
+    extras = [
+        turn
+        for name, turns in row.meta.items()
+        if name.endswith("_extra") and isinstance(turns, dict)
+        for turn in turns.values()
+    ]
+    found = [name for name in MEDIA if any(isinstance(where, dict) and where.get(name) for where in (row.meta, *extras))]
+    if any(isinstance(turn, dict) and turn.get("parts") for turn in extras):
+        found.append("parts")
+    return found
 
 
 def first_string(record: Mapping[str, Any], *names: str) -> str | None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 
 from sft_assets.masks import mask
+from sft_assets.raw.strict_json import remedy
 
 EXCERPT = 300  # characters shown of a record
 LOOKED_AT = 1 << 14  # bytes that are masked before the excerpt is cut: a secret may be longer than what is shown
@@ -104,17 +104,4 @@ def why(text: bytes, error: orjson.JSONDecodeError, last: bool = False, damage: 
         return "too_deep", said
     if number := re.match(r"-?(NaN|Infinity)\b", decoded[max(0, error.pos - 1) :].lstrip(" \t\r\n:,[")):
         return "invalid_json", f"{number[1]} is not a JSON value ({said})"
-    return "invalid_json", said
-
-
-T = TypeVar("T")
-
-
-def ahead(items: Iterator[T]) -> Iterator[T]:
-    """The same items; the next one is made in a thread while the caller uses the one before (both sides leave the GIL)."""
-    end: Any = object()
-    with ThreadPoolExecutor(1) as pool:
-        following = pool.submit(next, items, end)
-        while (item := following.result()) is not end:
-            following = pool.submit(next, items, end)
-            yield item
+    return "invalid_json", remedy(decoded, error) + said

@@ -21,6 +21,8 @@ from xxhash import xxh3_128_digest
 from sft_assets.raw.batches import LOOKED_AT, Bad, Batch, excerpt, repeated_key, why
 from sft_assets.raw.containers import Damaged, Limits, Refused
 from sft_assets.raw.split import SPANS, Spans, split_lines, split_values
+from sft_assets.raw.strict_json import is_json
+from sft_assets.raw.whole_file import batch_of, closes, list_begins, list_inside, rows_inside
 
 __all__ = ["Bad", "Batch", "excerpt", "records"]
 
@@ -28,34 +30,36 @@ WHITE = b" \t\r\n"
 KEY = re.compile(rb'\s*\{\s*("(?:[^"\\]|\\.)*")\s*:')
 SEPARATOR = re.compile(rb"[ \t\r\n]*,?[ \t\r\n]*")
 AFTER_A_FAULT = 32  # values looked for in one scan after a broken one: where one is, more may be near
-COUNTED = 512  # records at a time: orjson gives each result 4 KiB of memory, however short it is
+AT_ONCE = 512  # records at a time: orjson gives each result 4 KiB of memory, however short it is
 OVERLAP = 4096  # of two windows that are searched for the beginning of a record
 
 
 def records(chunks: Iterator[bytes], limits: Limits, fits: Callable[[Any], bool] = lambda _: False) -> Iterator[Batch]:
-    """Batches of records in the order of the file. A file that is one object around one list ({"data": [...]}) gives the
-    list's elements, unless the object itself `fits`.
+    """Batches of records in the order of the file. A file that is one object around its records (see whole_file) gives these,
+    unless the object itself `fits`.
 
     Raises:
         Refused: the stream refuses (see containers), or it holds nothing.
     """
-    batches = _Reader(chunks, limits).run()
+    batches = _Reader(chunks, limits, fits).run()
     ahead = [next((batch for batch in batches if len(batch)), Batch())]
     if len(ahead[0]) == 1:
         ahead.append(next(batches, Batch()))
         if sum(map(len, ahead)) == 1 and ahead[0].values and not fits(ahead[0].values[0]):
-            inner = _list_inside(ahead[0].texts[0], ahead[0].values[0])
-            if inner:
-                ahead, batches = [], _Reader(iter([inner]), limits).run()
+            if (rows := rows_inside(ahead[0].values[0], fits)) is not None:
+                ahead = [batch_of(rows, limits.max_record_bytes)]
+            elif inner := list_inside(ahead[0].texts[0], ahead[0].values[0]):
+                ahead, batches = [], _Reader(iter([inner]), limits, fits).run()
     while ahead:
         yield ahead.pop(0)
     yield from batches
 
 
 class _Reader:
-    def __init__(self, chunks: Iterator[bytes], limits: Limits):
+    def __init__(self, chunks: Iterator[bytes], limits: Limits, fits: Callable[[Any], bool]):
         self.chunks = chunks
         self.limit = limits.max_record_bytes
+        self.fits = fits
         self.data = b""
         self.pos = 0  # where the next record may begin in data
         self.final = False
@@ -64,9 +68,9 @@ class _Reader:
         self.position = 0  # of the last record
         self.last_good = b""  # element of the array: the next ones probably begin with the same key
         self.in_array = False
+        self.bracket = 0  # where the array begins in data
         self.spans = Spans()
-        self.canonical: list[bytes] = []  # of the last records, until their pairs are counted
-        self.counted: list[int] = []  # `"key":` pairs of the batch's records
+        self.counting = Spans(AT_ONCE)
 
     def run(self) -> Iterator[Batch]:
         blank_lines = 0
@@ -109,14 +113,17 @@ class _Reader:
         while self.data.count(b"\n") < 8 and not self.final and len(self.data) < self.limit:
             self._more()
         lines = [line for line in (piece.strip(WHITE) for piece in self.data[: self.limit].split(b"\n", 8)[:8]) if line]
-        first, whole = lines[0], [line[:1] for line in lines if line[:1] in b"{[" and _is_json(line)]
+        first, whole = lines[0], [line[:1] for line in lines if line[:1] in b"{[" and is_json(line)]
         if first[:1] == b"[":
-            return "lines" if whole.count(b"{") > 1 or (b"[" in whole[1:] and _is_json(first)) else "array"
-        if first[:1] != b"{" or _is_json(first):
+            return "lines" if whole.count(b"{") > 1 or (b"[" in whole[1:] and is_json(first)) else "array"
+        if first[:1] != b"{" or is_json(first):
             return "lines"
         value = self._first_value()
         if value is not None:
             return "values" if b"\n" in value or len(lines) == 1 else "lines"
+        if bracket := list_begins(self.data, lines, self.fits):
+            self.bracket = bracket
+            return "array"
         return "values" if first.endswith((b"{", b"[", b",")) and not whole else "lines"
 
     def _first_value(self) -> bytes | None:
@@ -126,7 +133,7 @@ class _Reader:
             n, *_ = split_values(np.frombuffer(self.data, np.uint8), 0, 0, s.starts, s.ends, s.pairs, s.long_numbers)
             if n:
                 text = self.data[s.starts[0] : s.ends[0]]
-                return text if len(text) <= self.limit and _is_json(text) else None
+                return text if len(text) <= self.limit and is_json(text) else None
             if self.final or len(self.data) >= self.limit:
                 return None
             self._more()
@@ -155,26 +162,30 @@ class _Reader:
                 yield batch
 
     def _parse_lines(self, n: int, batch: Batch) -> None:
-        data = self.data
-        pairs: list[int] = []
-        for start, end, count, long_number in self.spans.first(n):
-            self.position += 1
-            if end - start > self.limit:
-                line = data[start:end]
-                self._too_large(batch, line, hashlib.sha256(line).hexdigest(), end - start)
+        spans = list(self.spans.first(n))
+        for at in range(0, n, AT_ONCE):
+            some = spans[at : at + AT_ONCE]
+            if self._take(some, batch):
                 continue
-            text = data[start:end].strip(b" \t\r")
-            if not text:
-                continue
-            try:
-                value = orjson.loads(text)
-            except orjson.JSONDecodeError as error:
-                last = self.final and end == len(data)
-                batch.bad.append(Bad.of(self.position, text, *why(text, error, last, self.damage)))
-                continue
-            if self._accept(batch, text, value, long_number):
-                pairs.append(count)
-        self._set_aside_repeated_keys(batch, pairs)
+            for start, end, count, long_number in some:
+                self._parse_line(start, end, count, long_number, batch)
+
+    def _parse_line(self, start: int, end: int, count: int, long_number: bool, batch: Batch) -> None:
+        self.position += 1
+        text = self.data[start:end]
+        if end - start > self.limit:
+            self._too_large(batch, text, hashlib.sha256(text).hexdigest(), end - start)
+            return
+        text = text.strip(b" \t\r")
+        if not text:
+            return
+        try:
+            value = orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            last = self.final and end == len(self.data)
+            batch.bad.append(Bad.of(self.position, text, *why(text, error, last, self.damage)))
+            return
+        self._accept(batch, text, value, count, long_number)
 
     def _skip_line(self, batch: Batch) -> None:
         """Pass over a line that is too long, without holding it."""
@@ -201,7 +212,7 @@ class _Reader:
     def _values(self) -> Iterator[Batch]:
         """Elements of an array, or values one after the other."""
         s = self.spans
-        self.pos = int(self.in_array)  # after the bracket
+        self.pos = self.bracket + int(self.in_array)
         room = SPANS
         while not self.over:
             buffer = np.frombuffer(self.data, np.uint8)
@@ -228,43 +239,44 @@ class _Reader:
 
     def _parse_values(self, n: int, batch: Batch) -> bool:
         """Parse the spans found. True where a broken one makes it necessary to scan anew from self.pos."""
+        spans = list(self.spans.first(n))
+        for at in range(0, n, AT_ONCE):
+            some = spans[at : at + AT_ONCE]
+            if self._take(some, batch):
+                self.last_good = batch.texts[-1]
+            elif any(self._parse_value(*span, batch) for span in some):
+                return True
+        return False
+
+    def _parse_value(self, start: int, end: int, count: int, long_number: bool, batch: Batch) -> bool:
+        """Parse one span. True where the scanner was out of step and has to start anew from self.pos."""
         data = self.data
-        pairs: list[int] = []
-        anew = False
-        for start, end, count, long_number in self.spans.first(n):
-            text = data[start:end]
-            if len(text) > self.limit:
-                anew = True
-                self._unfinished(batch, start)
-                break
-            self.position += 1
-            try:
-                value = orjson.loads(text)
-            except orjson.JSONDecodeError as error:
-                beginning = self._beginning(start)
-                follow = self._find(beginning, start, end)
-                closed = follow is None and self._is_closed(start, end)
-                if not closed and follow is None:
-                    follow = self._find(beginning, start, start + self.limit)
-                if not closed and follow is None and not self.final and len(data) - start <= self.limit:
-                    anew = True  # again, with more of the file in sight
-                    self.position -= 1
-                    self.pos = start
-                    self._more()
-                    break
-                if follow is not None:  # a quote or bracket is missing or too many: the scanner is out of step
-                    anew = True
-                    self.pos = follow
-                    text = data[start:follow].rstrip(b"," + WHITE)
-                batch.bad.append(Bad.of(self.position, text, *why(text, error)))
-                if anew:
-                    break
-                continue
-            if self._accept(batch, text, value, long_number):
-                self.last_good = text
-                pairs.append(count)
-        self._set_aside_repeated_keys(batch, pairs)
-        return anew
+        text = data[start:end]
+        if len(text) > self.limit:
+            self._unfinished(batch, start)
+            return True
+        self.position += 1
+        try:
+            value = orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            beginning = self._beginning(start)
+            follow = self._find(beginning, start, end)
+            closed = follow is None and self._is_closed(start, end)
+            if not closed and follow is None:
+                follow = self._find(beginning, start, start + self.limit)
+            if not closed and follow is None and not self.final and len(data) - start <= self.limit:
+                self.position -= 1
+                self.pos = start
+                self._more()  # again, with more of the file in sight
+                return True
+            if follow is not None:  # a quote or bracket is missing or too many
+                self.pos = follow
+                text = data[start:follow].rstrip(b"," + WHITE)
+            batch.bad.append(Bad.of(self.position, text, *why(text, error)))
+            return follow is not None
+        if self._accept(batch, text, value, count, long_number):
+            self.last_good = text
+        return False
 
     def _is_closed(self, start: int, end: int) -> bool:
         """Whether a broken value has its brackets, and another object follows it."""
@@ -321,7 +333,7 @@ class _Reader:
     def _end(self, batch: Batch) -> None:
         """The text has ended: read what is left where that is possible."""
         left = self.data[self.pos :].strip(WHITE)
-        if left and _is_json(left):  # the last value of an array that is not closed
+        if left and is_json(left):  # the last value of an array that is not closed
             self.data, self.pos = left + (b"," if self.in_array else b"\n"), 0
             return
         self.data, self.pos = left, 0
@@ -342,6 +354,8 @@ class _Reader:
             self._more()
             self.data = self.data.lstrip(WHITE)
         left = self.data[: self.limit].rstrip(WHITE)
+        if self.bracket and closes(left) and not self.damage:
+            return
         if left or self.damage:
             self.position += 1
             reason, detail = ("truncated", self.damage) if self.damage else ("invalid_json", "text after the end of the array")
@@ -349,8 +363,38 @@ class _Reader:
 
     # ------------------------------------------------------------------------------------------------------- records
 
-    def _accept(self, batch: Batch, text: bytes, value: Any, long_number: bool) -> bool:
-        """Take a parsed record; False where it is set aside."""
+    def _take(self, spans: list[tuple[int, int, int, bool]], batch: Batch) -> bool:
+        """Take the records of some spans at once; False, and nothing done, where one of them needs a closer look."""
+        data = self.data
+        texts = [data[start:end].strip(WHITE) for start, end, _, _ in spans]
+        if max(map(len, texts), default=0) > self.limit:
+            return False
+        try:
+            values = list(map(orjson.loads, texts))
+            if set(map(type, values)) != {dict}:
+                return False
+            canonical = [orjson.dumps(value, option=orjson.OPT_SORT_KEYS) for value in values]
+        except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+            return False
+        # where there are as many pairs as the record has fields, nothing is within it and no key stands twice
+        pairs = [span[2] for span in spans]
+        fields = list(map(len, values))
+        within = [] if fields == pairs else [i for i, n in enumerate(fields) if n != pairs[i]]
+        if within and [pairs[i] for i in within] != self._pairs([canonical[i] for i in within]):
+            return False
+        # numbers that the parser rounds are told apart by their digits, as they stand
+        hashed = (
+            [texts[i] if span[3] else canonical[i] for i, span in enumerate(spans)] if any(s[3] for s in spans) else canonical
+        )
+        batch.hashes += map(xxh3_128_digest, hashed)
+        batch.positions += range(self.position + 1, self.position + 1 + len(texts))
+        batch.texts += texts
+        batch.values += values
+        self.position += len(texts)
+        return True
+
+    def _accept(self, batch: Batch, text: bytes, value: Any, count: int, long_number: bool) -> bool:
+        """Take a parsed record with `count` pairs in its text; False where it is set aside."""
         if not isinstance(value, dict):
             batch.bad.append(Bad.of(self.position, text, "not_an_object", "a record is an object with named fields"))
             return False
@@ -359,59 +403,18 @@ class _Reader:
         except orjson.JSONEncodeError as error:
             batch.bad.append(Bad.of(self.position, text, "too_deep", f"objects and lists within each other: {error}"))
             return False
-        self.canonical.append(canonical)
-        if len(self.canonical) == COUNTED:
-            self._count_pairs()
-        # numbers that the parser rounds are told apart by their digits, as they stand
+        if len(value) != count and self._pairs([canonical]) != [count] and (key := repeated_key(text)) is not None:
+            batch.bad.append(Bad.of(self.position, text, "duplicate_key", f"the key {key!r} stands twice in one object"))
+            return False
         batch.hashes.append(xxh3_128_digest(text if long_number else canonical))
         batch.positions.append(self.position)
         batch.texts.append(text)
         batch.values.append(value)
         return True
 
-    def _count_pairs(self) -> None:
-        joined = np.frombuffer(b"\n".join(self.canonical) + b"\n", np.uint8)
-        s = self.spans
+    def _pairs(self, canonical: list[bytes]) -> list[int]:
+        """How many `"key":` pairs each of these one-line JSON texts has."""
+        s = self.counting
+        joined = np.frombuffer(b"\n".join(canonical) + b"\n", np.uint8)
         n, _ = split_lines(joined, 0, True, s.starts, s.ends, s.pairs, s.long_numbers)
-        self.counted += s.pairs[:n].tolist()
-        self.canonical.clear()
-
-    def _set_aside_repeated_keys(self, batch: Batch, pairs: list[int]) -> None:
-        """Set records aside in which a key stands twice: fewer pairs after parsing than before (`pairs`)."""
-        if self.canonical:
-            self._count_pairs()
-        differ = [i for i, (before, after) in enumerate(zip(pairs, self.counted, strict=True)) if before != after]
-        self.counted.clear()
-        keys = ((i, repeated_key(batch.texts[i])) for i in differ)
-        batch.set_aside((i, "duplicate_key", f"the key {k!r} stands twice in one object") for i, k in keys if k is not None)
-
-
-def _is_json(text: bytes) -> bool:
-    try:
-        orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return False
-    return True
-
-
-def _list_inside(text: bytes, value: Any) -> bytes | None:
-    """The list, as it stands, of a file that is one object around one list ({"data": [...]}); None where it is not that."""
-    if any(k in value for k in ("messages", "conversations", "conversation")):
-        return None
-    lists = [k for k, v in value.items() if isinstance(v, list) and v and all(isinstance(e, dict) for e in v)]
-    if len(lists) != 1:
-        return None
-    fields, s = text[1:-1] + b"]", Spans()
-    n, *_ = split_values(np.frombuffer(fields, np.uint8), 0, 1, s.starts, s.ends, s.pairs, s.long_numbers)
-    for start, end, *_ in s.first(n):
-        field = orjson.loads(b"{" + fields[start:end] + b"}")
-        if lists[0] in field:
-            return fields[fields.index(b"[", _after_key(fields, start)) : end]
-    return None
-
-
-def _after_key(text: bytes, start: int) -> int:
-    """Where the key that begins at `start` ends."""
-    found = re.compile(rb'"(?:[^"\\]|\\.)*"').match(text, start)
-    assert found is not None
-    return found.end()
+        return list(s.pairs[:n].tolist())

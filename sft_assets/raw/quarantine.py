@@ -23,19 +23,23 @@ def stop_if_too_many(build: Build, folder: Folder, recipe: Recipe, found: Mappin
     """
     ledger = build.ledger("quarantine")
     counts = build.con.execute(f"""
-        SELECT source, count(*), mode(reason) FROM {ledger}
-        WHERE position IS NOT NULL
+        SELECT source, sum(n)::BIGINT, arg_max(reason, n), arg_max(detail, n)
+        FROM (
+            SELECT source, reason, count(*) AS n, arg_min(detail, position) AS detail FROM {ledger}
+            WHERE position IS NOT NULL
+            GROUP BY source, reason
+        )
         GROUP BY source
         ORDER BY source
     """).fetchall()
     complaints = []
-    for source, bad, reason in counts:
+    for source, bad, reason, detail in counts:
         limit = recipe.source(source).max_quarantined
         limit = recipe.raw.max_quarantined if limit is None else limit
         if bad > limit / 100 * found[source]:
             complaints.append(
                 f"source {source!r}: {bad:,} of {found[source]:,} records ({100 * bad / found[source]:.1f} %) cannot be used, "
-                f"most often {reason}; the limit is {limit:g} %"
+                f"most often {reason} (such as: {detail}); the limit is {limit:g} %"
             )
     if not complaints:
         return

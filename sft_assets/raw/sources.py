@@ -1,58 +1,123 @@
-"""Which files are sources, and what the recipe says of each."""
+"""Which files are sources, and how each is to be read: as the recipe says, or a dataset_info.json beside it, or it looks."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 
 from sft_assets.errors import SftError
 from sft_assets.folder import Folder
+from sft_assets.formats import Hints
 from sft_assets.raw.containers import Refused
+from sft_assets.raw.dataset_info import Description, Descriptions, descriptions
+from sft_assets.raw.parts import Opening
 from sft_assets.recipe import Recipe, Source, source_name
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file to read. `name` is its path in D/sources; `refused` says why it is not read at all."""
+    """A file to read. `name` is what it is called: its path in D/sources, or where it comes from."""
 
     path: Path
     name: str
     source: str
-    format: str | None
-    encoding: str | None
-    refused: Refused | None = None
+    format: str | None = None
+    hints: Hints = field(default_factory=Hints)
+    opening: Opening = field(default_factory=Opening)
+    stated_by: str = ""  # who says the format, where somebody does
+    refused: Refused | None = None  # why it is not read at all
 
 
-def source_files(folder: Folder, recipe: Recipe) -> list[SourceFile]:
+@dataclass
+class Sources:
+    """The files to read; the files that only describe others, each with a sentence; and by source what could not be reached."""
+
+    files: list[SourceFile]
+    describing: dict[str, str]
+    described: Descriptions
+    offline: dict[str, str] = field(default_factory=dict)
+
+
+def all_sources(folder: Folder, recipe: Recipe) -> Sources:
+    """Every file to read: of D/sources, and of the hub datasets and URLs that the recipe names, fetched where need be.
+
+    Raises:
+        SftError: an entry names what is not there, or what cannot be reached and was never fetched.
+    """
+    found = local_sources(folder, recipe)
+    for entry in recipe.sources:
+        if entry.path:
+            continue
+        from sft_assets.raw import remote  # loads the hub's client: only for those who use it
+
+        described = found.described.hub.get(entry.hub)
+        if described:
+            said = {"config": entry.config or described.config, "split": entry.split or described.split}
+            entry = entry.model_copy(update=said)
+        place = remote.resolve(folder, entry)
+        if place.offline:
+            found.offline[entry.name] = place.offline
+        for path, name in remote.fetch(folder, place, lambda _: None):
+            found.files.append(source_file(path, name, entry, described))
+    return found
+
+
+def local_sources(folder: Folder, recipe: Recipe) -> Sources:
     """Every file of D/sources in the order of their names, each under the recipe entry that fits it best.
 
     Raises:
         SftError: an entry names something that is not there, or leads out of D/sources.
     """
     base = folder.sources
-    entries: list[tuple[Path, Source]] = []
-    for number, entry in enumerate(recipe.sources, 1):
-        try:
-            path = folder.inside(base, entry.path)
-        except SftError as error:
-            raise SftError(f"{folder.recipe}: sources, entry {number}: {error}") from None
-        if not os.path.exists(path):
-            place = f"{folder.recipe}: sources, entry {number}"
-            raise SftError(f"{place}: {entry.path!r} is not in {base}; put it there, or take the entry out")
-        entries.append((path, entry))
-    entries.sort(key=lambda e: len(e[0].parts), reverse=True)
+    entries = sorted(_entries(folder, recipe), key=lambda e: len(e[0].parts), reverse=True)
     named = {entry.name for _, entry in entries}
-    result = []
-    for path in Folder.files(base):
+    paths = Folder.files(base)
+    described = descriptions(base, [p for p in paths if Folder.contains(p, base)])
+    files = []
+    for path in paths:
         name = os.fsencode(path.relative_to(base)).decode("utf-8", "backslashreplace")
-        found = next((entry for at, entry in entries if path.is_relative_to(at)), None)
-        if found is None and recipe.raw.other_files == "ignore":
+        entry = next((entry for at, entry in entries if path.is_relative_to(at)), None)
+        if name in described.read or (entry is None and recipe.raw.other_files == "ignore"):
             continue
-        plain = source_name(name)  # where an entry has this name for another file, the whole path is the name
-        entry = found or Source(path=name, name=name if plain in named else plain)
-        result.append(SourceFile(path, name, entry.name, entry.format, entry.encoding, _refusal(path, base)))
-    return result
+        refused = _refusal(path, base) or described.refused.get(name)
+        entry = entry or Source(path=name, name=_own_name(name, named))
+        files.append(source_file(path, name, entry, described.of(name), refused))
+    return Sources(files, described.read, described)
+
+
+def _entries(folder: Folder, recipe: Recipe) -> Iterator[tuple[Path, Source]]:
+    for number, entry in enumerate(recipe.sources, 1):
+        if not entry.path:
+            continue
+        place = f"{folder.recipe}: sources, entry {number}"
+        try:
+            path = folder.inside(folder.sources, entry.path)
+        except SftError as error:
+            raise SftError(f"{place}: {error}") from None
+        if not os.path.exists(path):
+            raise SftError(f"{place}: {entry.path!r} is not in {folder.sources}; put it there, or take the entry out")
+        yield path, entry
+
+
+def _own_name(path: str, named: set[str]) -> str:
+    """The source of a file that no entry names: the folder that it lies in; in D/sources itself, the file without its ending.
+    Where an entry has this name for other files, the whole path is the name."""
+    folder = PurePosixPath(path).parent.as_posix()
+    name = source_name(path) if folder == "." else folder
+    return path if name in named else name
+
+
+def source_file(
+    path: Path, name: str, entry: Source, description: Description | None = None, refused: Refused | None = None
+) -> SourceFile:
+    """A file with what its entry says of it, else its description."""
+    form, hints, stated_by = entry.format, entry.hints, "the recipe"
+    if form is None and hints == Hints(paths=hints.paths) and description is not None:
+        form, hints, stated_by = description.format, description.hints, f"dataset_info.json (entry {description.name!r})"
+    opening = Opening(entry.encoding, entry.delimiter, entry.header)
+    return SourceFile(path, name, entry.name, form, hints, opening, stated_by if form else "", refused)
 
 
 def _refusal(path: Path, base: Path) -> Refused | None:

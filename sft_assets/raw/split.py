@@ -38,6 +38,10 @@ def split_lines(buf, pos, final, starts, ends, pairs, long_numbers):  # type: ig
     in_string = escaped = False
     while pos < end and n < len(starts):
         c = buf[pos]
+        if in_string and not escaped:
+            while c != QUOTE and c != BACKSLASH and c != NEWLINE and pos + 1 < end:
+                pos += 1
+                c = buf[pos]
         if c == NEWLINE:
             starts[n], ends[n], pairs[n], long_numbers[n] = start, pos, count, long_number
             n += 1
@@ -84,6 +88,10 @@ def split_values(buf, pos, base, starts, ends, pairs, long_numbers):  # type: ig
     while pos < end and n < len(starts):
         c = buf[pos]
         ends_here = False
+        if in_string and not escaped:
+            while c != QUOTE and c != BACKSLASH and pos + 1 < end:
+                pos += 1
+                c = buf[pos]
         if in_string:
             if escaped:
                 escaped = False

@@ -17,8 +17,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from sft_assets.recipe import Repair
 from sft_assets.record import Message
 from sft_assets.text import normal, tokens
+from sft_assets.text_faults import MOJIBAKE, can_have, find
 
 Span = tuple[int, int]
 
@@ -44,28 +46,6 @@ class Turn(NamedTuple):
     @property
     def has_tools(self) -> bool:
         return self.tools is not None or any(m.role == "tool" or m.tool_calls for m in self.messages)
-
-
-# ------------------------------------------------------------------------------------------------------- parts of a text
-
-CODE = re.compile(
-    r"""
-      ^[ \t]*(`{3,}|~{3,})[^\n]*\n.*?(?:^[ \t]*\1[`~]*[ \t]*$|\Z)      # a fence, closed or not
-    | (?:^(?:[ ]{4}|\t)[^\n]*$\n?)+                                    # indented lines
-    | `[^`\n]+`
-    """,
-    re.MULTILINE | re.DOTALL | re.VERBOSE,
-)
-TABLES = re.compile(r"^[ \t]*\|[^\n]*$", re.MULTILINE)
-PARTS = {"code": CODE, "tables": TABLES}
-INK = re.compile(r"[^\n]")
-
-
-def without(text: str, parts: Sequence[str]) -> str:
-    """The text with its code or tables blanked: every character that stays keeps its place."""
-    for part in parts:
-        text = PARTS[part].sub(lambda found: INK.sub(" ", found[0]), text)
-    return text
 
 
 # --------------------------------------------------------------------------------------------------------------- answers
@@ -151,16 +131,22 @@ def very_long_line(turn: Turn, longest: int) -> Span | None:
 
 # ------------------------------------------------------------------------------------------------------------ characters
 
-BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
-OVERRIDES = "\u202d\u202e"
-RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]")
+
+def mojibake(turn: Turn) -> Span | None:
+    """What was decoded with the wrong encoding, or could not be decoded at all (U+FFFD)."""
+    found = MOJIBAKE.search(turn.text) or LOST.search(turn.text)
+    return found.span() if found else None
 
 
-def bidi_controls(turn: Turn) -> Span | None:
-    """A control that turns the direction of writing: overrides anywhere, embeddings and isolates where nothing is written
-    from right to left (CVE-2021-42574, "Trojan Source")."""
-    rtl = RIGHT_TO_LEFT.search(turn.text) is not None
-    return next((found.span() for found in BIDI.finditer(turn.text) if found[0] in OVERRIDES or not rtl), None)
+LOST = re.compile("\ufffd")
+
+
+def text_fault(turn: Turn, kind: Repair) -> Span | None:
+    """The first place that the repair of this kind would mend."""
+    changes = find(turn.text, kind)
+    if not changes or not can_have(turn.messages[turn.number - 1], kind, turn.messages):
+        return None
+    return changes[0].start, changes[0].stop
 
 
 # ------------------------------------------------------------------------------------------------------------ tool calls
@@ -223,7 +209,8 @@ CHECKS: dict[str, Callable[..., Span | None]] = {
         unclosed_code_fence,
         cut_off,
         very_long_line,
-        bidi_controls,
+        mojibake,
+        text_fault,
         broken_tool_call,
         unknown_tool,
     )

@@ -56,7 +56,7 @@ TABLE = Table(
 )
 
 
-@evidence(TABLE, deps=("decontaminated",), code=1, data_of_code=search_version)
+@evidence(TABLE, deps=("decontaminated",), code=2, data_of_code=search_version)
 def rule_hits(build: Build, folder: Folder, recipe: Recipe) -> None:
     """Where the rules of scored/rules hit: of each rule the first hit in each turn of each content."""
     check_names(recipe.rule_hits.skip, f"{folder.recipe}: rule_hits.skip")

@@ -14,7 +14,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import inspect
 import re
@@ -26,11 +25,10 @@ from typing import Any, Literal
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from sft_assets.errors import SftError
-from sft_assets.recipe import refuse_repeated_keys
+from sft_assets import strict_yaml
+from sft_assets.errors import SftError, did_you_mean
 from sft_assets.record import Conversation, Message, utf8_strings
 from sft_assets.scored.checks import CHECKS
 
@@ -94,7 +92,7 @@ class Rule(BaseModel):
             raise ValueError("write either a pattern or a check")
         if self.check is not None:
             if self.check not in CHECKS:
-                raise ValueError(f"there is no check {self.check!r} in checks.py; {_near(self.check, CHECKS)}")
+                raise ValueError(f"there is no check {self.check!r} in checks.py; {did_you_mean(self.check, CHECKS)}")
             expected = list(inspect.signature(CHECKS[self.check]).parameters)[1:]
             if sorted(expected) != sorted(self.params):
                 raise ValueError(f"the params of {self.check} are {expected}, not {sorted(self.params)}")
@@ -142,12 +140,7 @@ def check_names(names: Iterable[str], place: str) -> None:
     """
     for name in names:
         if name not in rules():
-            raise SftError(f"{place}: there is no rule {name!r}; {_near(name, rules())}")
-
-
-def _near(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, known := list(known), 3)
-    return f"did you mean {' or '.join(map(repr, near))}?" if near else f"known here: {', '.join(known)}"
+            raise SftError(f"{place}: there is no rule {name!r}; {did_you_mean(name, rules())}")
 
 
 def load(folder: Path, themes: Sequence[str] = THEMES) -> list[Rule]:
@@ -180,13 +173,9 @@ def load(folder: Path, themes: Sequence[str] = THEMES) -> list[Rule]:
 def _read(path: Path) -> list[Any]:
     try:
         text = path.read_text("utf-8")
-        refuse_repeated_keys(yaml.compose(text, Loader=LOADER), path)
-        entries = yaml.load(text, Loader=LOADER)
-    except yaml.MarkedYAMLError as error:
-        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise SftError(f"{path}{line}: not YAML: {error.problem or error.context}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SftError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SftError(f"{path}: cannot be read: {error}") from None
+    entries = strict_yaml.read(text, path).value
     if not isinstance(entries, list):
         raise SftError(f"{path}: must be a list of rules (- name: ...)")
     return entries
@@ -194,7 +183,6 @@ def _read(path: Path) -> list[Any]:
 
 # -------------------------------------------------------------------------------------------------------------- versions
 
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, in C
 NO_PART_OF_SEARCH = {"why", "action", "anchor", "hits", "misses"}
 
 

@@ -80,9 +80,8 @@ class Warehouse:
     def writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """The writer's connection; the caller holds the folder's lock."""
         with plain_words(self.path), self._connect(read_only=False) as con:
-            con.execute(
-                "SET force_compression = 'zstd'"
-            )  # a quarter smaller than the default for text, and written twice as fast
+            # a quarter smaller than the default for text, and written twice as fast; compressed as it comes, not at the end
+            con.execute("SET force_compression = 'zstd'; SET write_buffer_row_group_count = 1")
             con.execute(f"BEGIN; {SCHEMA} COMMIT;")
             yield con
 

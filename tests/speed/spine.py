@@ -38,14 +38,14 @@ print(json.dumps({"rows": rows, "seconds": version.seconds, "cpu": time.process_
 READ = """
 import json, resource, sys, time
 from pathlib import Path
-from sft_assets.raw.asset import fitting
 from sft_assets.raw.containers import Limits
 from sft_assets.raw.json_records import records
+from sft_assets.raw.reading import read_files
 from sft_assets.raw.sources import SourceFile
 list(records(iter([b'{"a": 1}']), Limits()))  # compile
 path = Path(sys.argv[1]) / "sources" / "alpaca.json"
 start, cpu = time.perf_counter(), time.process_time()
-rows = sum(len(batch) for batch, _ in fitting(SourceFile(path, path.name, "alpaca", None, None), Limits()))
+rows = sum(piece.records for piece in read_files([SourceFile(path, path.name, "alpaca")], Limits()))
 print(json.dumps({"rows": rows, "seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu,
                   "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
 """

@@ -1,0 +1,126 @@
+"""Records to rows: read by their format, repaired, checked, masked.
+
+{"instruction": "Mail ann@corp.com", "output": "Done."}
+->  user "Mail <EMAIL>"  assistant "Done."              edits: masked_email {"place": "turn 1", ...}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import orjson
+
+from sft_assets import formats
+from sft_assets.combined.masking import mask_json, mask_text, mask_turns
+from sft_assets.combined.repairs import Edit, repair
+from sft_assets.combined.text_repairs import repair_turns
+from sft_assets.combined.validation import validate
+from sft_assets.formats import Hints
+from sft_assets.formats.turns import media
+from sft_assets.recipe import MaskKind, Recipe, Repair, Source
+from sft_assets.record import BadRecord, Conversation, Message
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a source's rows go through, as the recipe has it."""
+
+    system: str | None
+    license: str | None
+    language: str | None
+    masks: tuple[MaskKind, ...]
+    repairs: tuple[Repair, ...]
+
+    @classmethod
+    def of(cls, recipe: Recipe, source: Source) -> Rules:
+        repairs = recipe.combined.repairs if source.repairs is None else source.repairs
+        return cls(source.system, source.license, source.language, tuple(recipe.combined.masks), tuple(repairs))
+
+
+@dataclass
+class Row:
+    """A row as combined keeps it: the conversation, its meta as JSON, and what was changed in it."""
+
+    conversation: Conversation
+    meta: str | None
+    edits: list[Edit]
+
+
+Outcome = list[Row] | BadRecord | str  # of a record: its rows, why it has none, or of what it is a part
+
+
+def rows_of(record: dict[str, Any], format_name: str, hints: Hints, rules: Rules) -> Outcome:
+    """The rows of one record, or why there are none. Where one of several cannot be a row, none is made."""
+    try:
+        return [finished(row, rules) for row in formats.read(format_name, record, hints)]
+    except BadRecord as bad:
+        return bad
+
+
+def rows_of_group(records: list[dict[str, Any]], format_name: str, hints: Hints, rules: Rules) -> list[Outcome]:
+    """The same for records that only make sense together (the messages of a tree): an outcome for each."""
+
+    def outcome(made: list[Conversation] | BadRecord | str) -> Outcome:
+        try:
+            return [finished(row, rules) for row in made] if isinstance(made, list) else made
+        except BadRecord as bad:
+            return bad
+
+    return [outcome(made) for made in formats.FORMATS[format_name].assemble(records, hints)]
+
+
+def finished(row: Conversation, rules: Rules) -> Row:
+    """A conversation repaired, checked and masked.
+
+    Raises:
+        BadRecord: it cannot train a model.
+    """
+    edits: list[Edit] = []
+    if rules.repairs:
+        said = row.messages
+        row.messages = repair_turns(said, rules.repairs, "turn", edits)
+        if row.rejected is not None:
+            row.rejected = repair_turns(row.rejected, rules.repairs, "rejected turn", edits, context=said)
+    row.messages, more = repair(row.messages)
+    edits += more
+    if row.rejected is not None:
+        row.rejected, more = repair(row.rejected, "rejected turn")
+        edits += more
+    if rules.system and row.messages and row.messages[0].role != "system":
+        row.messages.insert(0, Message("system", rules.system))
+    row.license = row.license or rules.license
+    row.language = row.language or rules.language
+    validate(row)
+    if found := media(row):
+        edits.append(Edit("media_in_meta", ", ".join(found), "images and other parts that are no text"))
+    kinds = rules.masks
+    row.messages = mask_turns(row.messages, kinds, "turn", edits)
+    if row.rejected is not None:
+        row.rejected = mask_turns(row.rejected, kinds, "rejected turn", edits)
+    row.tools = row.tools and mask_json(row.tools, kinds, "tools", edits)
+    row.license = row.license and mask_text(row.license, kinds, "license", edits)
+    row.language = row.language and mask_text(row.language, kinds, "language", edits)
+    return Row(row, _meta(row.meta, kinds, edits), edits)
+
+
+def _meta(meta: dict[str, Any], kinds: tuple[MaskKind, ...], edits: list[Edit]) -> str | None:
+    if not meta:
+        return None
+    try:
+        text = orjson.dumps(meta, option=orjson.OPT_SORT_KEYS).decode()
+    except orjson.JSONEncodeError:
+        raise BadRecord("too_deep", "too many objects and lists within each other") from None
+    return mask_json(text, kinds, "meta", edits)
+
+
+def rules_by_source(recipe: Recipe) -> Callable[[str], Rules]:
+    """The rules of a source, by its name; made once for each."""
+    return cache(lambda name: Rules.of(recipe, recipe.source(name)))
+
+
+def grouped(formats_there: Iterable[str]) -> dict[str, str]:
+    """The formats among these whose records belong together, and the field that says which."""
+    return {name: formats.FORMATS[name].GROUP for name in formats_there if hasattr(formats.FORMATS[name], "GROUP")}

@@ -1,0 +1,236 @@
+"""What the command line shows: tables, progress bars, the life of a row. Text of the data is never taken for markup."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from sft_assets.add import Glimpse, Plan
+    from sft_assets.explain import Life
+    from sft_assets.verbs import Workspace
+    from sft_assets.warehouse import Version
+    from sft_assets.what_if import WhatIf
+
+out = Console(highlight=False)
+
+
+def plain(text: str) -> str:
+    """Text of the data or of an error, so that rich takes no bracket of it for markup."""
+    from rich.markup import escape
+
+    return escape("".join(c if c.isprintable() or c == "\n" else f"\\u{ord(c):04x}" for c in text))
+
+
+class Bars:
+    """Progress bars, one an asset, on a terminal; lines elsewhere."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self.progress = Progress(*columns, console=out, transient=True)
+        self.console = self.progress.console
+        self.tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> Bars:
+        from sft_assets.asset import told_to
+
+        self.progress.start()
+        self.told = told_to(self.advance)
+        self.told.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.told.__exit__(None, None, None)
+        self.progress.stop()
+
+    def advance(self, name: str, done: int, total: int | None) -> None:
+        if name not in self.tasks:
+            self.tasks[name] = self.progress.add_task(name, total=total)
+        self.progress.update(self.tasks[name], completed=done, total=total)
+
+    def say(self, text: str) -> None:
+        self.console.print(f"[dim]{plain(text)}[/]", soft_wrap=True)
+
+    def version(self, name: str, version: Version) -> None:
+        if name in self.tasks:
+            self.progress.remove_task(self.tasks.pop(name))
+        report = version.report
+        if "in" not in report:
+            counts = f"{report['kept']:,} entries"
+        else:
+            gone = sum(report["dropped"].values()) + sum(report["quarantined"].values())
+            counts = f"{report['in']:,} in, {report['kept']:,} kept, {gone:,} gone"
+        self.console.print(f"[green]✓[/] {name}: {counts} [dim]({version.seconds:.1f} s)[/]")
+
+
+def plan(stale: Mapping[str, list[str]], may_follow: Sequence[str]) -> None:
+    """What is stale and why, and what may become so."""
+    table = Table("asset", "stale because", box=None, header_style="bold", pad_edge=False)
+    for name, why in stale.items():
+        table.add_row(name, plain("; ".join(why)))
+    for name in may_follow:
+        table.add_row(f"[dim]{name}[/]", "[dim]may follow, if what it is made from comes out different[/]")
+    out.print(table)
+
+
+def files(versions: Mapping[str, Version], most: int | None = None) -> None:
+    """What combined made of each source file."""
+    from sft_assets.combined.summary import lines
+
+    entries = versions["combined"].report.get("source_files", []) if "combined" in versions else []
+    header, *rows = lines(entries)
+    if not rows:
+        return
+    table = Table(*header, box=None, header_style="bold", pad_edge=False)
+    for row in rows[:most]:
+        table.add_row(*map(plain, row))
+    out.print(table)
+    if most is not None and len(rows) > most:
+        out.print(f"... and {len(rows) - most} more files: `sft status --files`")
+    out.print()
+
+
+def glimpses(planned: Plan, looks: Iterable[Glimpse]) -> bool:
+    """What is in new data and what would become of it; whether any of it can be read."""
+    for note in planned.notes:
+        out.print(f"[yellow]{plain(note)}[/]", soft_wrap=True)
+    usable = False
+    for look in looks:
+        usable = usable or bool(look.rows)
+        if look.refused:
+            out.print(f"[bold]{plain(look.name)}[/]  [red]would be refused[/]: it {plain(look.refused)}", soft_wrap=True)
+            continue
+        read, kinds = look.read.total(), ", ".join(f"{kind} {n:,}" for kind, n in look.kinds.most_common())
+        others = ", ".join(f"{name} {n:,}" for name, n in look.seen.most_common()[1:])
+        out.print(
+            f"[bold]{plain(look.name)}[/]  {look.format or 'no format'} (confidence {look.confidence:.0%}: {read:,} of the "
+            f"first {look.records:,} records give {look.rows:,} rows; {kinds or 'none'})"
+            + (f"; also {others}" if others else ""),
+            soft_wrap=True,
+        )
+        for text, rows in look.examples:
+            out.print(f"  [dim]before[/] {plain(short(text))}", soft_wrap=True)
+            for row in rows[:2]:
+                out.print(f"  [dim]after[/]  {row.conversation.kind}", soft_wrap=True)
+                turns("", row.conversation.messages)
+                turns("rejected", row.conversation.rejected)
+                for edit in row.edits:
+                    out.print(f"    [yellow]{plain(edit.what)}[/] {plain(short(edit.before, 100))}", soft_wrap=True)
+        for reason, n in look.bad.most_common():
+            sentence = plain(short(look.sentences[reason]))
+            out.print(f"  [yellow]quarantined[/] {n:,} {plain(reason)}, such as: {sentence}", soft_wrap=True)
+    if len(planned.files) > 1:
+        out.print(f"{len(planned.files):,} files in all")
+    return usable
+
+
+def what_if(result: WhatIf) -> None:
+    """What would be different, and some of the rows."""
+    from sft_assets.what_if import evidence_text, is_nothing
+
+    if is_nothing(result):
+        out.print("nothing would be different")
+        return
+    table = Table("", "now", "then", "", box=None, header_style="bold", pad_edge=False)
+    for column in (1, 2, 3):
+        table.columns[column].justify = "right"
+    for name, (now, then) in {**result.counts, **{f"edited: {k}": v for k, v in result.edits.items()}}.items():
+        table.add_row(plain(name), f"{now:,}", f"{then:,}", f"{then - now:+,}" if then != now else "")
+    out.print(table)
+    out.print(f"{result.gone:,} rows would go, {result.came:,} would come, {result.changed:,} would have other content")
+    for row, reason, evidence in result.go:
+        out.print(f"  [red]-[/] {row}  {plain(reason)}  {plain(short(evidence_text(evidence)))}", soft_wrap=True)
+    for row in result.come:
+        out.print(f"  [green]+[/] {row}", soft_wrap=True)
+    out.print("[dim]nothing was stored; put the setting into recipe.yaml to have it so[/]")
+
+
+def funnel(space: Workspace) -> None:
+    versions = space.versions()
+    table = Table("state", "in", "kept", "gone", "why", "seconds", box=None, header_style="bold", pad_edge=False)
+    for column in (1, 2, 3, 5):
+        table.columns[column].justify = "right"
+    shown = False
+    for name, version in in_order(versions):
+        report = version.report
+        reasons = {**report["quarantined"], **report["dropped"]}
+        why = ", ".join(f"{reason} {n:,}" for reason, n in sorted(reasons.items(), key=lambda r: (-r[1], r[0])))
+        if report.get("refused_files"):
+            why = ", ".join(filter(None, [why, f"[yellow]{report['refused_files']} files refused[/]"]))
+        created = f" +{report['created']:,}" if report["created"] else ""
+        table.add_row(
+            name,
+            f"{report['in']:,}{created}",
+            f"{report['kept']:,}",
+            f"{sum(reasons.values()):,}",
+            why,
+            f"{version.seconds:.1f}",
+        )
+        shown = True
+    if shown:
+        out.print(table)
+    refused(versions)
+    exported = versions.get("exported")
+    if exported:
+        for path in exported.report.get("files", []):
+            out.print(f"exported to {plain(str(space.folder))}/{plain(path)}")
+
+
+def in_order(versions: dict[str, Version]) -> list[tuple[str, Version]]:
+    from sft_assets.definitions import STATES
+
+    return [(name, versions[name]) for name in STATES if name in versions]
+
+
+def refused(versions: dict[str, Version]) -> None:
+    for name in ("raw", "benchmarks"):
+        version = versions.get(name)
+        for entry in (version.report.get("sample_refused") or version.report.get("refused") or []) if version else []:
+            reason = entry.get("refused") or entry.get("reason") or ""
+            reason = reason if len(reason) < 300 else reason[:299] + "…"
+            out.print(f"[yellow]refused[/] {plain(str(entry.get('file')))}: {plain(reason)}", soft_wrap=True)
+        more = version.report.get("refused_files", 0) - len(version.report.get("sample_refused") or []) if version else 0
+        if more > 0:
+            out.print(f"... and {more} more: SELECT source_file, detail FROM quarantine WHERE position IS NULL")
+
+
+def life(one: Life) -> None:
+    title = f"{one.row_id}  " if one.row_id else ""
+    origin = f" ({one.format}, source {plain(one.source)})" if one.format else ""
+    out.print(f"[bold]{title}[/]{plain(one.place)}{origin}", soft_wrap=True)
+    colour: Callable[[str], str] = lambda v: {"kept": "green", "not built": "dim"}.get(v, "red")  # noqa: E731
+    for step in one.steps:
+        reason = f"  {plain(step.reason)}" if step.reason else ""
+        out.print(f"  {step.state:<15} [{colour(step.verdict)}]{step.verdict}[/]{reason}")
+        for what, before in step.edits:
+            out.print(f"  {'':<15} [yellow]{what}[/] {plain(before)}", soft_wrap=True)
+        for key, value in step.evidence.items():
+            if key == "rules":
+                for rule in value:
+                    out.print(f"  {'':<15} " + plain(", ".join(f"{k}: {short(v)}" for k, v in rule.items())), soft_wrap=True)
+            else:
+                out.print(f"  {'':<15} {key}: {plain(short(value))}", soft_wrap=True)
+    turns("this row", one.messages)
+    if one.kept_messages:
+        turns(f"the row that stayed, {one.kept_place}", one.kept_messages)
+    out.print()
+
+
+def turns(title: str, messages: Any) -> None:
+    if not messages:
+        return
+    if title:
+        out.print(f"  [dim]{plain(title)}[/]")
+    for turn in messages:
+        calls = f" {turn.tool_calls}" if turn.tool_calls else ""
+        out.print(f"    [bold]{turn.role}[/] {plain(short(turn.content + calls, 400))}", soft_wrap=True)
+
+
+def short(value: Any, length: int = 300) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= length else text[: length - 1] + "…"
