@@ -55,7 +55,7 @@ class Source(Section):
     url: str = Field(default="", pattern=r"^(\w[\w+.-]*://.+)?$", description="instead of path: a file at an fsspec URL")
     revision: str | None = Field(default=None, description="of the hub dataset: branch, tag or commit")
     config: str | None = Field(default=None, description="of the hub dataset; default: its only one, or `default`")
-    split: str | None = Field(default=None, description="of the hub dataset; default: all but its test splits")
+    split: str | None = Field(default=None, description="of the hub dataset; default: all but its test and validation splits")
     name: str = Field(default="", description="what the ledger and the reports call it; default: the path without its ending")
     format: str | None = Field(default=None, description="default: seen from the records")
     columns: dict[ColumnName, str] = Field(default={}, description="our name of a column (LLaMA-Factory's): theirs")
@@ -89,6 +89,15 @@ class Source(Section):
         if name is not None and name not in FORMATS:
             raise ValueError(f"no format is called that; {did_you_mean(name, FORMATS)}")
         return name
+
+    @field_validator("template")
+    @classmethod
+    def _usable_template(cls, template: str | None) -> str | None:
+        if template is not None:
+            from sft_assets.formats.text import parts_of_template
+
+            parts_of_template(template)
+        return template
 
     @model_validator(mode="after")
     def _complete(self) -> Source:

@@ -69,9 +69,7 @@ def test_two_entries_can_be_added_one_after_the_other() -> None:
 
 def test_the_look_shows_format_confidence_rows_and_what_would_be_quarantined(folder: Folder) -> None:
     records: list[Any] = [{"instruction": f"Question {n}?", "output": f"Answer {n}."} for n in range(48)]
-    path = elsewhere(
-        folder, "mine.jsonl", lines([*records, {"instruction": "Empty", "output": " "}]) + b'{"instruction": "cut\n'
-    )
+    path = elsewhere(folder, "mine.jsonl", lines([*records, {"instruction": "Empty", "output": " "}]) + b'{"instruction": "cut')
     planned = plan(folder, Recipe(), str(path), {})
     (look,) = glimpses(planned.files, Recipe(), planned.entry)
     assert (look.name, look.format, look.records, look.rows) == ("mine.jsonl", "alpaca", 50, 48)

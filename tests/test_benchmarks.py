@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from sft_assets.asset import materialize
@@ -169,8 +173,33 @@ ARRAY = [{"question": "Who swims?", "answer": "fish"}, {"question": "Who flies?"
 )
 def test_containers_are_told_apart(tmp_path: Path, name: str, content: str | list[Any]) -> None:
     found = read(written(tmp_path, name, content))
-    assert {i: item.texts["question"] for i, item in found.items.items()} == {"1": ["Who swims?"], "2": ["Who flies?"]}
+    assert [item.texts["question"] for item in found.items.values()] == [["Who swims?"], ["Who flies?"]]
     assert not found.unread
+
+
+def test_an_item_without_an_id_is_called_by_its_element_or_line(tmp_path: Path) -> None:
+    assert list(read(written(tmp_path, "a.json", json.dumps(ARRAY, indent=1))).items) == ["1", "2"]
+    assert list(read(written(tmp_path, "b.csv", "question,answer\nWho swims?,fish\n\nWho flies?,birds")).items) == ["2", "4"]
+
+
+def test_packed_and_columnar_test_sets_are_read_like_others(tmp_path: Path) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("b/two.csv", "question,answer\nWho flies?,birds\n")
+        archive.writestr("a/one.jsonl", json.dumps(ARRAY[0]))
+        archive.writestr("README.md", "# About\n")
+    found = read(written(tmp_path, "a.zip", packed.getvalue()))
+    assert [item.texts["question"] for item in found.items.values()] == [["Who swims?"], ["Who flies?"]]
+    assert unread(found).startswith("1 of 2 records were not read; a.zip/README.md is a text, neither JSON nor a table")
+    columns = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(ARRAY), columns)
+    assert list(read(written(tmp_path, "b.parquet", columns.getvalue())).items) == ["1", "2"]
+
+
+def test_a_table_without_a_header_is_not_taken_to_begin_with_one(tmp_path: Path) -> None:
+    file = written(tmp_path, "mmlu.csv", "Which is a metal?,iron,salt,A\nWhich is not?,tin,salt,B\n")
+    with pytest.raises(Refused, match="fields: column_1, column_2, column_3, column_4"):
+        read(file)
 
 
 def test_a_csv_cell_may_hold_commas_quotes_and_line_breaks(tmp_path: Path) -> None:
@@ -241,13 +270,13 @@ def test_an_entry_that_cannot_be_meant_says_where_it_stands(tmp_path: Path, entr
         ("a.jsonl", [{"frage": "Wer schwimmt?", "antwort": "Fische"}], "fields: frage, antwort"),
         ("a.jsonl", [{"frage": "Wer schwimmt?", "antwort": "Fische"}], "columns: {question: ..., answer: ...}"),
         ("a.jsonl", [{"frage": "Wer schwimmt?", "antwort": "Fische"}], 'Its first record: {"frage": "Wer schwimmt?"'),
-        ("a.txt", "Who swims?\n", "invalid_json"),
-        ("a.parquet", b"PAR1 and so on", "is parquet, which is not read yet"),
+        ("a.txt", "Who swims?\n", "is a text, neither JSON nor a table"),
+        ("a.parquet", b"PAR1 and so on", "it is cut off or damaged"),
         ("a.json", "", "holds nothing"),
         ("a.csv", "question,answer\n", "holds no record"),
         ("a.csv", "question,question\na,b\n", "names a column twice"),
-        ("a.csv", 'question,answer\n"Who "swims?",fish\n', "not CSV near line 2"),
-        ("a.csv", "question,answer\nW\u00fcr\n".encode("latin-1"), "not UTF-8"),
+        ("a.csv", 'question,answer\n"Who "swims?",fish\n', "',' expected after '\"'; mend its quotes"),
+        ("a.csv", "question,answer\nW\u00fcr,x\n".encode("latin-1"), "not UTF-8"),
     ],
 )
 def test_a_file_that_is_no_test_set_is_refused_with_the_remedy(tmp_path: Path, name: str, content: Any, said: str) -> None:
@@ -267,7 +296,7 @@ def test_records_that_are_passed_over_are_counted_and_shown(tmp_path: Path) -> N
     assert said.startswith("3 of 4 records were not read; record 2: ")
     assert 'record 3: no question is seen in it: {"note": "end"}' in said
     said = unread(read(written(tmp_path, "b.csv", "question,answer\nWho swims?,fish\nWho, flies?,birds\n")))
-    assert said.startswith("1 of 2 records were not read; record 2: 3 cells under 2 column names")
+    assert said.startswith("1 of 2 records were not read; record 3: wrong_cells: 3 cells under 2 column names")
 
 
 def test_a_damaged_gzip_gives_what_it_holds_and_says_so(tmp_path: Path) -> None:

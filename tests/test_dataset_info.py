@@ -63,6 +63,7 @@ def test_without_its_description_the_same_file_is_refused(folder: Folder) -> Non
 
 
 def test_a_changed_description_makes_combined_stale(folder: Folder) -> None:
+    say(folder, raw={"max_quarantined": 100})
     put(folder, "chats.json", orjson.dumps(CHATS))
     described(folder, {"chats": ENTRY})
     build(folder, raw, combined)

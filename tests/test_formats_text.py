@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import orjson
 import pytest
@@ -21,7 +22,7 @@ Turn = tuple[str, str]
 U, A, S, T = "user", "assistant", "system", "tool"
 
 
-def one(record: dict[str, object], hints: Hints | None = None) -> Conversation:
+def one(record: dict[str, Any], hints: Hints | None = None) -> Conversation:
     (row,) = formats.read("text", record, hints or Hints())
     return row
 
@@ -30,7 +31,7 @@ def turns(row: Conversation) -> list[Turn]:
     return [(m.role, m.content) for m in row.messages]
 
 
-def refused(record: dict[str, object], hints: Hints | None = None) -> BadRecord:
+def refused(record: dict[str, Any], hints: Hints | None = None) -> BadRecord:
     with pytest.raises(BadRecord) as bad:
         one(record, hints)
     return bad.value

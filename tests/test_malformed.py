@@ -39,13 +39,13 @@ class Case(NamedTuple):
 
 
 def line(name: str, broken: bytes, reason: str, n: int = 1) -> Case:
-    """A broken line between two good ones: it costs only itself."""
-    return Case(f"lines/{name}.jsonl", GOOD + b"\n" + broken + b"\n" + OTHER + b"\n", 2, {reason: n})
+    """A broken line between good ones: it costs only itself."""
+    return Case(f"lines/{name}.jsonl", (GOOD + b"\n") * 4 + broken + b"\n" + (OTHER + b"\n") * 4, 8, {reason: n})
 
 
 def element(name: str, broken: bytes, reason: str, n: int = 1) -> Case:
     """The same in an array."""
-    return Case(f"arrays/{name}.json", b"[" + GOOD + b",\n" + broken + b",\n" + OTHER + b"]", 2, {reason: n})
+    return Case(f"arrays/{name}.json", b"[" + (GOOD + b",\n") * 4 + broken + b",\n" + OTHER + b"]", 5, {reason: n})
 
 
 def value(name: str, record: Any, reason: str) -> Case:
@@ -220,10 +220,10 @@ VALUES = [
             "chosen": said(("user", "a"), ("assistant", "b"))["messages"],
             "rejected": said(("user", "c"), ("assistant", "d"))["messages"],
         },
-        "no_prompt",
+        "prompts_differ",
     ),
     value("completion_a_number", {"prompt": "Hi", "completion": 5}, "wrong_type"),
-    value("instances_empty", {"instruction": "Sort.", "instances": []}, "no_turns"),
+    value("instances_empty", {"instruction": "Sort.", "instances": []}, "wrong_type"),
     value(
         "orphan_of_a_tree",
         {"message_id": "b", "parent_id": "gone", "message_tree_id": "t", "role": "assistant", "text": "Yo"},
@@ -236,7 +236,7 @@ FILES = [
     whole("empty_array.json", b"[]", "empty"),
     whole(
         "latin1.json",
-        b"".join('{{"instruction": "Wie heißt Köln {}?", "output": "schön"}}\n'.format(n).encode("latin-1") for n in range(9)),
+        b"".join(f'{{"instruction": "Wie heißt Köln {n}?", "output": "schön"}}\n'.encode("latin-1") for n in range(9)),
         "encoding",
     ),
     whole("utf16_no_mark.json", GOOD.decode().encode("utf-16-le") * 3, "encoding"),

@@ -24,10 +24,12 @@ from sft_assets.combined.asset import combined
 from sft_assets.errors import SftError
 from sft_assets.folder import Folder
 from sft_assets.raw import containers
-from sft_assets.raw.asset import fitting, raw
-from sft_assets.raw.batches import Bad
-from sft_assets.raw.containers import Limits, Refused, chunks
+from sft_assets.raw.asset import raw
+from sft_assets.raw.batches import Bad, Batch
+from sft_assets.raw.containers import Limits, Refused
 from sft_assets.raw.json_records import records
+from sft_assets.raw.parts import Opening, parts
+from sft_assets.raw.reading import fitting, opened
 from sft_assets.raw.sources import SourceFile
 
 # ------------------------------------------------------------------------------------------------- bytes into records
@@ -51,10 +53,14 @@ class Outcome(NamedTuple):
 
 
 def taken(pieces: Iterator[bytes], limits: Limits) -> Outcome:
+    return outcome_of(records(pieces, limits))
+
+
+def outcome_of(batches: Iterator[Batch]) -> Outcome:
     texts, hashes, bad = {}, {}, []
     count = 0
     try:
-        for batch in records(pieces, limits):
+        for batch in batches:
             assert len(batch.positions) == len(batch.texts) == len(batch.values) == len(batch.hashes)
             count += len(batch)
             texts |= dict(zip(batch.positions, batch.texts, strict=True))
@@ -477,15 +483,18 @@ def test_in_an_array_a_fault_costs_its_own_element_only(made: list[dict[str, Any
 
 
 def of_file(path: Path, encoding: str | None = None, limits: Limits | None = None) -> Outcome:
-    limits = limits or Limits()
-    return taken(chunks(path, encoding, limits), limits)
+    found = parts(path, path.name, Opening(encoding), limits or Limits(), lambda _: False)
+    return next(outcome_of(part.batches) for part in found)
+
+
+def fit(path: Path, encoding: str | None = None, limits: Limits | None = None) -> list[Batch]:
+    file = SourceFile(path, path.name, "s", opening=Opening(encoding))
+    return [batch for part in opened(file, limits or Limits()) for batch, _ in fitting(file, part)]
 
 
 def refusal(path: Path, encoding: str | None = None, limits: Limits | None = None) -> Refused:
-    limits = limits or Limits()
     with pytest.raises(Refused) as caught:
-        for _ in fitting(SourceFile(path, path.name, "s", None, encoding), limits):
-            pass
+        fit(path, encoding, limits)
     return caught.value
 
 
@@ -557,9 +566,10 @@ def test_one_record_of_another_encoding_at_the_end_of_a_file_costs_only_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(containers, "CHUNK", 4096)
+    monkeypatch.setattr(containers, "PACKED", 4096)
     good = b"".join(orjson.dumps({"instruction": "i", "output": f"o{i}"}) + b"\n" for i in range(400))
     (tmp_path / "f.json").write_bytes(good + b'{"instruction":"i","output":"\xe9"}\n')
-    batches = [batch for batch, _ in fitting(SourceFile(tmp_path / "f.json", "f", "s", None, None), Limits())]
+    batches = fit(tmp_path / "f.json")
     assert len(batches) > 2
     assert sum(len(b.values) for b in batches) == 400
     assert [b.reason for batch in batches for b in batch.bad] == ["invalid_utf8"]
@@ -569,11 +579,9 @@ def test_one_record_of_another_encoding_at_the_end_of_a_file_costs_only_itself(
     ("data", "kind"),
     [
         (b"%PDF-1.7\n%\xe2\xe3", "a PDF"),
-        (b"PK\x03\x04\x14\0", "a zip archive"),
-        (b"PAR1\x15\x04", "parquet"),
-        (b"\x28\xb5\x2f\xfd\x24", "zstd"),
-        (b"BZh91AY&SY", "bzip2"),
-        (b"\xfd7zXZ\0", "xz"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "an old Office document"),
+        (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+        (b"\x80\x04\x95\x0b", "a Python pickle, which could run anything"),
         (b"SQLite format 3\0", "an SQLite database"),
     ],
 )
@@ -612,7 +620,7 @@ def test_a_large_file_that_fits_nothing_is_refused_without_reading_on(tmp_path: 
     (tmp_path / "f.jsonl").write_bytes(b'{"text":"x"}\n' * 20_000 + b'{"instruction":"i","output":"o"}\n')
     assert refusal(tmp_path / "f.jsonl").reason == "no_format"
     (tmp_path / "f.jsonl").write_bytes(b'{"text":"x"}\n' * 300 + b'{"instruction":"i","output":"o"}\n')
-    batches = [batch for batch, _ in fitting(SourceFile(tmp_path / "f.jsonl", "f", "s", None, None), Limits())]
+    batches = fit(tmp_path / "f.jsonl")
     assert (sum(len(b.values) for b in batches), sum(len(b.bad) for b in batches)) == (1, 300)
 
 

@@ -331,7 +331,8 @@ def test_what_belongs_to_another_source_is_no_part_of_the_digest_of_deduped() ->
 
 
 AXOLOTL = {
-    "path": "a.jsonl", "type": "chat_template", "field_messages": "chat", "message_property_mappings": {"role": "who", "content": "said"},
+    "path": "a.jsonl", "type": "chat_template", "field_messages": "chat",
+    "message_property_mappings": {"role": "who", "content": "said"},
     "roles": {"user": ["customer", "client"], "assistant": ["agent"]},
 }  # fmt: skip
 
@@ -359,5 +360,5 @@ def test_a_type_of_axolotl_that_is_not_known_is_refused_by_name(tmp_path: Path) 
     [{"path": "a", "hub": "o/a"}, {"hub": "o/a", "url": "s3://a/b"}, {"license": "mit"}, {"path": "a", "split": "train"}],
 )
 def test_an_entry_names_one_place_and_says_of_it_what_it_can_have(entry: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match="one of path|are of hub datasets"):
+    with pytest.raises(ValueError, match=r"one of path|are of hub datasets"):
         Source.model_validate(entry)

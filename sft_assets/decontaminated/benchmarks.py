@@ -106,9 +106,9 @@ def read(file: BenchmarkFile) -> TestSet:
     troubles: list[str] = []
     unfit: list[Entry] = []
     for entry in _entries(file):
-        result.records += 1
+        result.records += entry.position > 0
         if entry.value is None:
-            troubles.append(f"record {entry.position}: {entry.trouble}")
+            troubles.append(f"record {entry.position}: {entry.trouble}" if entry.position else entry.trouble)
             continue
         found = items(entry.value, file.columns)
         if not found:
@@ -154,7 +154,11 @@ def _why(file: BenchmarkFile, unfit: list[Entry], troubles: list[str]) -> str:
 
 def _entries(file: BenchmarkFile) -> Iterator[Entry]:
     known = {*COLUMNS, *file.columns.values()}
-    for part in parts(file.path, file.name, Opening(), LIMITS, lambda value: bool(items(value, file.columns)), known):
+
+    def fits(value: Any) -> bool:
+        return bool(items(value, file.columns))
+
+    for part in parts(file.path, file.name, Opening(), LIMITS, fits, known, texts=False):
         try:
             yield from _entries_of(part)
         except Refused as refusal:

@@ -133,6 +133,7 @@ def _rows(build: Build, folder: Path, text_bytes: int) -> Iterator[pa.RecordBatc
     """The exported rows by row_id. Read on the build's own connection, which sees the sides that were just given."""
     batches = build.con.sql(f"""
         SELECT row_id::VARCHAR AS row_id, split, kind, label, source, license, language, messages, rejected, tools,
+            (meta->>'input_at')::INTEGER AS input_at,
             ('0x' || left(row_id::VARCHAR, 4))::INTEGER * {parts_for(text_bytes)} // 65536 AS part
         FROM (SELECT row_id, split FROM {build.table}) JOIN {build.parents["scored"].rows} USING (row_id)
     """).to_arrow_reader(BATCH_ROWS)

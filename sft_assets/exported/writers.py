@@ -54,11 +54,11 @@ class Writer(Protocol):
 
 def conversations(rows: pa.RecordBatch) -> list[Conversation]:
     """The rows as conversations."""
-    names = ("kind", "tools", "label")
+    names = ("kind", "tools", "label", "input_at")
     turns, rejected = turns_of(rows.column("messages")), turns_of(rows.column("rejected"))
     return [
-        Conversation(messages or [], kind, losing, tools, label)
-        for messages, losing, kind, tools, label in zip(
+        Conversation(messages or [], kind, losing, tools, label, meta={} if input_at is None else {"input_at": input_at})
+        for messages, losing, kind, tools, label, input_at in zip(
             turns, rejected, *(rows.column(name).to_pylist() for name in names), strict=True
         )
     ]

@@ -43,6 +43,8 @@ def read(record: dict[str, Any], hints: Hints = NONE) -> list[Conversation]:
     turns = [*before(record, meta), Message("user", question)]
     if input_at is not None:
         meta["input_at"] = input_at
+    elif (said := record.get("input")) and isinstance(said, str):  # "<noinput>" says that there is none
+        meta["input"] = said
     return answered(record, turns, meta, label, *ANSWER)
 
 
@@ -134,7 +136,7 @@ def write(row: Conversation) -> dict[str, Any]:
     instruction, text = parted(question, row.meta.get("input_at"))
     return {
         "instruction": instruction,
-        "input": text,
+        "input": text or row.meta.get("input", ""),
         "output": answer,
         "system": system,
         "history": [list(pair) for pair in earlier],

@@ -29,9 +29,10 @@ TELLING = frozenset((*FIELDS, "topic"))
 USED = frozenset((*FIELDS, *SYSTEM, *LABELS, "tools"))
 OTHERS = frozenset(  # with one of these the record is of another format, or of none
     (
-        "instruction instructions input inputs output outputs prompt completion response responses question answer answers "
-        "query target targets messages conversations conversation chosen rejected role parent_id replies children"
-    ).split()
+        *("instruction", "instructions", "input", "inputs", "output", "outputs", "prompt", "completion", "response"),
+        *("responses", "question", "answer", "answers", "query", "target", "targets", "messages", "conversations"),
+        *("conversation", "chosen", "rejected", "role", "parent_id", "replies", "children"),
+    )
 )
 PLACE = re.compile(r"\{(_|system|prompt|input|response)\}")
 FUNCTIONS = re.compile(r"(.*?functions?\b[^\n{]{0,80}-)\s*(\{.*)\Z", re.DOTALL)
@@ -119,7 +120,7 @@ def cut(text: str, template: str) -> Transcript:
     Raises:
         BadRecord: bad_template, no_match.
     """
-    words, places = _template(template)
+    words, places = parts_of_template(template)
     said: dict[str, str] = {}
     at = len(words[0])
     fits = text.startswith(words[0])
@@ -137,7 +138,7 @@ def cut(text: str, template: str) -> Transcript:
 
 
 @cache
-def _template(template: str) -> tuple[list[str], list[str]]:
+def parts_of_template(template: str) -> tuple[list[str], list[str]]:
     """The words of a template, and the place holders between them."""
     parts = PLACE.split(template)
     words, places = parts[::2], parts[1::2]

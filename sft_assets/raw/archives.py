@@ -320,12 +320,13 @@ def tar_members(stream: Iterator[bytes], whole: Meter) -> Iterator[Member]:
 
 
 def _tar_stream(archive: tarfile.TarFile, info: tarfile.TarInfo) -> Iterator[bytes]:
-    file = archive.extractfile(info)
-    assert file is not None  # a regular file
+    file = archive.fileobj  # extractfile() would lose what stands before the end of a cut archive
+    assert file is not None
+    file.seek(info.offset_data)
     done = 0
-    try:
-        while block := file.read(PACKED):
-            done += len(block)
-            yield block
-    except tarfile.TarError:
-        raise Damaged(f"the tar archive is cut off after {done:,} of {info.size:,} bytes of this member") from None
+    while done < info.size:
+        block = file.read(min(PACKED, info.size - done))
+        if not block:
+            raise Damaged(f"the tar archive is cut off after {done:,} of {info.size:,} bytes of this member")
+        done += len(block)
+        yield block

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import datetime
 import decimal
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def records(path: Path, head: bytes, limits: Limits) -> Iterator[Batch]:
         if head.startswith(PARQUET_ENCRYPTED):
             raise Refused("encrypted", "is encrypted parquet; decrypt it first")
         batch = Batch()
-        for found in _parquet(path, limits) if head.startswith(PARQUET) else _arrow(path):
+        for found in _parquet(path, limits) if head.startswith(PARQUET) else _arrow(path, limits):
             if isinstance(found, Bad):
                 batch.bad.append(found)
             else:
@@ -69,16 +70,21 @@ def _parquet(path: Path, limits: Limits) -> Iterator[tuple[int, pa.RecordBatch] 
         path, pre_buffer=False, buffer_size=1 << 20, thrift_string_size_limit=FOOTER, thrift_container_size_limit=1 << 20
     ) as file:
         _check_names(file.schema_arrow)
+        meter, given = Meter(limits), 0
         first, failed = 1, None
         any_read = False
         for number in range(file.metadata.num_row_groups):
             group = file.metadata.row_group(number)
-            meter = Meter(limits, sum(group.column(i).total_compressed_size for i in range(group.num_columns)))
-            meter.check(group.total_byte_size)
-            if not 0 <= group.num_rows <= max(meter.taken, 1) * limits.max_unpacked_ratio * 8:  # eight booleans are a byte
-                raise Refused(
-                    "bomb", f"says that {group.num_rows:,} rows stand in {meter.taken:,} bytes; raise raw.max_unpacked_ratio"
+            said = sum(group.column(i).total_compressed_size for i in range(group.num_columns))
+            size = max(0, min(said, path.stat().st_size))
+            meter.taken += size
+            given += group.total_byte_size
+            meter.check(given)
+            if not 0 <= group.num_rows <= max(size, 1) * limits.max_unpacked_ratio * 8:  # eight booleans are a byte
+                detail = (
+                    f"says that {group.num_rows:,} rows stand in {size:,} bytes; raise raw.max_unpacked_ratio if that is meant"
                 )
+                raise Refused("bomb", detail)
             step = max(1, min(AT_ONCE, STEP * group.num_rows // max(group.total_byte_size, 1)))
             position = first
             try:
@@ -95,13 +101,14 @@ def _parquet(path: Path, limits: Limits) -> Iterator[tuple[int, pa.RecordBatch] 
             raise failed
 
 
-def _arrow(path: Path) -> Iterator[tuple[int, pa.RecordBatch] | Bad]:
+def _arrow(path: Path, limits: Limits) -> Iterator[tuple[int, pa.RecordBatch] | Bad]:
     """Rows with the position of the first. Both kinds of Arrow files: one is the other between a magic word and a footer."""
     with pa.memory_map(str(path)) as file:
         if file.read(len(ARROW_FILE)) == ARROW_FILE:
             file.seek(8)
         else:
             file.seek(0)
+        _check_sizes(file, limits)
         position = 1
         with pa.ipc.open_stream(file) as stream:
             _check_names(stream.schema)
@@ -115,6 +122,50 @@ def _arrow(path: Path) -> Iterator[tuple[int, pa.RecordBatch] | Bad]:
                 if position == 1:
                     raise refusal from None
                 yield Bad.of(position, b"", "truncated", f"from row {position:,} on: {refusal.detail}")
+
+
+def _check_sizes(file: pa.MemoryMappedFile, limits: Limits) -> None:
+    """Refuse a file whose compressed buffers say that they are too large, before the library makes room for them."""
+    start, meter, given = file.tell(), Meter(limits), 0
+    try:
+        for message in pa.ipc.MessageReader.open_stream(file):
+            meter.taken += message.metadata.size + (message.body.size if message.body else 0)
+            given += _unpacked_size(message)
+            meter.check(given)
+    except (pa.ArrowException, struct.error, OSError):
+        pass  # it is damaged from here on, which the reader says
+    file.seek(start)
+
+
+def _unpacked_size(message: pa.ipc.Message) -> int:
+    """What the buffers of a message unpack to, after https://arrow.apache.org/docs/format/Columnar.html: each begins with its
+    length. The message itself is a flatbuffer."""
+    data, body = memoryview(message.metadata), memoryview(message.body or b"")
+
+    def at(form: str, place: int) -> int:
+        return int(struct.unpack_from(form, data, place)[0])
+
+    def field(table: int, number: int) -> int | None:
+        """Where a field of a table lies."""
+        vtable = table - at("<i", table)
+        offset = at("<H", vtable + 4 + 2 * number) if at("<H", vtable) > 4 + 2 * number else 0
+        return table + offset if offset else None
+
+    def follow(place: int) -> int:
+        return place + at("<I", place)
+
+    batch = field(follow(0), 2)
+    if message.type == "dictionary batch" and batch is not None:
+        batch = field(follow(batch), 1)
+    if message.type not in ("dictionary batch", "record batch") or batch is None:
+        return 0
+    table = follow(batch)
+    buffers, compression = field(table, 2), field(table, 3)
+    if buffers is None or compression is None:
+        return 0
+    first = follow(buffers)
+    places = [struct.unpack_from("<qq", data, first + 4 + 16 * i) for i in range(at("<I", first))]
+    return sum(max(0, struct.unpack_from("<q", body, offset)[0]) for offset, length in places if length >= 8)
 
 
 def _check_names(schema: pa.Schema) -> None:

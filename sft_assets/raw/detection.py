@@ -42,7 +42,7 @@ class Detector:
     def _seen(self, record: dict[str, Any], shape: tuple[str, ...]) -> str | BadRecord:
         name = formats.detect(record)
         if name is None:
-            return BadRecord("no_format", f"it has the fields {', '.join(shape)[:200]}; name columns in its recipe entry")
+            return _no_format(shape)
         if formats.TELLING.isdisjoint(shape):
             self.known[shape] = name
         return name
@@ -66,6 +66,15 @@ class Detector:
             f"{self.stated_by or 'the recipe'} says {self.stated}, but it is a {other} record (fields: {fields}); correct the "
             "format or the columns, or leave them out",
         )
+
+
+def _no_format(shape: tuple[str, ...]) -> BadRecord:
+    fields = ", ".join(shape)[:200]
+    if "text" in shape:
+        remedy = "no turns are seen in its text; say `template:` with {prompt} and {response}, or `continuation: true`"
+    else:
+        remedy = "name its columns in its recipe entry, such as columns: {prompt: ..., response: ...}"
+    return BadRecord("no_format", f"it has the fields {fields}; {remedy}")
 
 
 def _reads(name: str, record: dict[str, Any], hints: Hints) -> bool:

@@ -69,14 +69,19 @@ def _unsigned(row: list[str]) -> list[str]:
     return [cell.replace(QUOTE_SIGN, '"').replace(BACKSLASH_SIGN, "\\") for cell in row]
 
 
-def lines_of(text: str) -> list[str]:
-    """The lines with their ends: LF, CRLF or CR."""
-    return list(io.StringIO(text, newline=""))
+def lines_of(text: str, newline: str = "") -> list[str]:
+    """The lines with their ends: LF, CRLF or CR; or what alone ends a line."""
+    return list(io.StringIO(text, newline=newline))
 
 
 def is_blank(row: list[str], width: int) -> bool:
     """Whether a row is an empty line, or one of white space in a table of several columns."""
     return not row or (len(row) == 1 < width and row[0].isspace())
+
+
+def is_open_end(error: csv.Error, rows: Rows, lines: int) -> bool:
+    """Whether the lines end within quotes."""
+    return rows.lines_read == lines and "unexpected end" in str(error)
 
 
 def seen_dialect(lines: Sequence[str], delimiter: str | None, expected: str) -> Dialect:
@@ -103,8 +108,8 @@ def sample(dialect: Dialect, lines: Sequence[str]) -> tuple[list[list[str]], int
                 if len(rows) == LOOKED_AT:
                     break
             break
-        except csv.Error:
-            if start + found.lines_read >= len(lines):  # the sample ends within a record
+        except csv.Error as error:
+            if is_open_end(error, found, len(lines) - start):  # the sample ends within a record
                 break
             faults += 1
             start += done + 1
@@ -165,8 +170,11 @@ def is_header(rows: Sequence[list[str]], known: Collection[str]) -> bool:
 
 
 def _has_known_name(row: list[str], known: Collection[str]) -> bool:
-    short = all(len(cell) <= 80 and "\n" not in cell for cell in row)
-    return short and any(cell.strip() in known or cell.strip().lower() in known for cell in row)
+    """A single letter, which may be the answer to a question with choices, is a name only where all cells are names."""
+    if any(len(cell) > 80 or "\n" in cell for cell in row):
+        return False
+    found = [name for cell in row if (name := cell.strip()) in known or name.lower() in known]
+    return len(found) == len(row) or any(len(name) > 1 for name in found)
 
 
 def _is_number(cell: str) -> bool:

@@ -26,6 +26,7 @@ from sft_assets.raw.remote import Progress, Remote, Say, Unreachable, in_megabyt
 from sft_assets.recipe import Source
 
 TIMEOUT = 5.0  # seconds to ask for the newest commit
+FIRST = (*CARDS, ".gitattributes")  # every repository has the last: the client warns where nothing fits
 
 
 def resolve(source: Source) -> Remote:
@@ -64,7 +65,7 @@ def fetch(remote: Remote, say: Say) -> list[tuple[Path, str]]:
     source, commit = remote.source, remote.version.partition("@")[2].partition(" ")[0]
     try:
         with _explained(source):
-            root = _snapshot(source, commit, CARDS, bool(remote.offline))
+            root = _snapshot(source, commit, FIRST, bool(remote.offline))
             chosen, sizes = _choose(source, commit, root)
             missing = [sizes[name] for name in chosen.files if not (root / name).exists()]
             if missing:

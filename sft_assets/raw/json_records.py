@@ -22,7 +22,7 @@ from sft_assets.raw.batches import LOOKED_AT, Bad, Batch, excerpt, repeated_key,
 from sft_assets.raw.containers import Damaged, Limits, Refused
 from sft_assets.raw.split import SPANS, Spans, split_lines, split_values
 from sft_assets.raw.strict_json import is_json
-from sft_assets.raw.whole_file import batch_of, closes, list_begins, list_inside, rows_inside
+from sft_assets.raw.whole_file import HEAD, batch_of, closes, list_begins, list_inside, rows_inside
 
 __all__ = ["Bad", "Batch", "excerpt", "records"]
 
@@ -121,7 +121,9 @@ class _Reader:
         value = self._first_value()
         if value is not None:
             return "values" if b"\n" in value or len(lines) == 1 else "lines"
-        if bracket := list_begins(self.data, lines, self.fits):
+        while len(self.data) < min(HEAD, self.limit) and not self.final:
+            self._more()
+        if bracket := list_begins(self.data[: self.limit], lines, self.fits):
             self.bracket = bracket
             return "array"
         return "values" if first.endswith((b"{", b"[", b",")) and not whole else "lines"

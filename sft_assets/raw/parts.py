@@ -75,17 +75,19 @@ def parts(
     limits: Limits,
     fits: Callable[[Any], bool],
     columns: Collection[str] = (),
+    texts: bool = True,
 ) -> Iterator[Part]:
     """The parts of a file, which is called `name`.
 
     fits: whether a record is of a known shape, and so not to be torn open. columns: names that tell the header of a table.
+    texts: whether a text is a record, {"text": "..."}, or refused.
 
     Raises:
         Refused: it cannot be opened, or the archive is damaged here; what was read of it before counts.
     """
 
     def read(stream: Iterator[bytes], name: str) -> Iterator[Batch]:
-        return _records(stream, name, opening, limits, fits, columns)
+        return _records(stream, name, opening, limits, fits, columns, texts)
 
     def members(found: Iterator[Member]) -> Iterator[Part]:
         for member in found:
@@ -136,6 +138,7 @@ def _records(
     limits: Limits,
     fits: Callable[[Any], bool],
     columns: Collection[str],
+    texts: bool,
 ) -> Iterator[Batch]:
     """The records of an unpacked stream that is no archive."""
     head, stream = peeked(stream, HEAD)
@@ -148,6 +151,8 @@ def _records(
     if kind == "text":
         if b"\0" in head:
             raise Refused("container", "is binary, of a kind that is not read; convert it to JSON lines")
+        if not texts:
+            raise Refused("text", "is a text, neither JSON nor a table; give it the ending of what it is, or take it out")
         yield _text(stream, limits)
     elif kind == "json":
         from sft_assets.raw import json_records  # compiled code: loaded by whoever reads, not by whoever plans

@@ -18,14 +18,16 @@ from collections.abc import Collection, Iterator
 
 from sft_assets.raw.batches import LOOKED_AT, Bad, Batch, excerpt
 from sft_assets.raw.containers import CHUNK, Damaged, Limits, Refused
-from sft_assets.raw.dialects import SEP_LINE, Dialect, is_blank, lines_of, names, sample, seen_dialect
+from sft_assets.raw.dialects import SEP_LINE, Dialect, is_blank, is_open_end, lines_of, names, sample, seen_dialect
 from sft_assets.raw.made_records import add, too_large
 
 PIECE = 1 << 16  # bytes read at a time
+MOST = 4096  # records in a batch: orjson gives each text 4 KiB of memory, however short it is
 HEAD = 1 << 18  # bytes from which dialect and header are seen
 MOST_LINES = 1 << 16  # of one record: a quote that is open for longer was never meant
 NEAR = 64  # lines in which two records are looked for
-LINE_END = re.compile(rb"\r\n?|\n")
+FIRST_END = re.compile(rb"\r?\n|\r(?=[^\n])")
+LF, CR = re.compile(rb"\r?\n"), re.compile(rb"\r\n?|\n")
 QUOTES = (
     "mend its quotes: a cell that holds a delimiter, a quote or a line break stands in quotes, and a quote in it is doubled"
 )
@@ -75,6 +77,7 @@ class _Reader:
         self.lines: list[str] = []  # whole ones, with their ends, not yet read
         self.line = 1  # number of lines[0]
         self.tail = b""  # the beginning of the line after them
+        self.line_end: re.Pattern[bytes] | None = None  # as the first line has it: in a file of LF, a CR is a character
         self.final = False  # no more bytes come
         self.damage = ""
         self.has_nul = False
@@ -125,7 +128,7 @@ class _Reader:
                 # twice as much each time, else a long record would be read again and again
                 for _ in range(1 + (sum(map(len, self.lines)) // PIECE if len(self.lines) == before else 0)):
                     taken += 0 if self.ends else self._more()
-            if taken >= CHUNK:
+            if taken >= CHUNK or len(batch) >= MOST:
                 yield batch
                 batch, taken = Batch(), 0
         self._close(batch, self.line)
@@ -154,9 +157,15 @@ class _Reader:
         """Take the next piece apart into lines; how many bytes it had."""
         piece = self._next_piece()
         data = self.tail + piece
-        # a CR at the end may be half of a CRLF
-        cut = len(data) if self.final else max(data.rfind(b"\n"), data.rfind(b"\r", 0, -1)) + 1
-        self.lines += lines_of(data[:cut].decode("utf-8", "surrogateescape"))
+        if self.line_end is None and (found := FIRST_END.search(data)):
+            self.line_end = LF if found[0].endswith(b"\n") else CR
+        if self.final:
+            cut = len(data)
+        elif self.line_end is CR:  # one at the end may be half of a CRLF
+            cut = max(data.rfind(b"\n"), data.rfind(b"\r", 0, -1)) + 1
+        else:
+            cut = data.rfind(b"\n") + 1
+        self.lines += lines_of(data[:cut].decode("utf-8", "surrogateescape"), "" if self.line_end is CR else "\n")
         self.tail = data[cut:]
         if len(self.tail) > self.limit:
             self._skip_line()
@@ -165,8 +174,9 @@ class _Reader:
     def _skip_line(self) -> None:
         """Pass over a line that is too long, without holding it."""
         head, sha, length = self.tail[: min(self.limit, LOOKED_AT)], hashlib.sha256(), 0
+        line_end = self.line_end or LF
         while True:
-            end = LINE_END.search(self.tail)
+            end = line_end.search(self.tail)
             cut = end.start() if end else len(self.tail)
             sha.update(self.tail[:cut])
             length += cut
@@ -176,7 +186,7 @@ class _Reader:
             self.tail = self._next_piece()
         if self.tail == b"\r" and not self.final:
             self.tail += self._next_piece()
-        end = LINE_END.match(self.tail)
+        end = line_end.match(self.tail)
         self.tail = self.tail[end.end() :] if end else b""
         self.long = (head, sha.hexdigest(), length)
 
@@ -229,11 +239,12 @@ class _Reader:
                     batch.bad.append(Bad.of(self.line + start, self._text(start, end), *why))
                 start = end
         except csv.Error as error:
-            is_open = found.lines_read == len(self.lines) and "unexpected end" in str(error)
+            is_open = is_open_end(error, found, len(self.lines))
             if is_open and not self.ends and not self._is_too_much(start):
                 self._pass(start)
                 return False
-            self._begin_fault(start, f"{'a quote is not closed' if is_open else error}; {QUOTES}")
+            said = "a quote is not closed" if is_open else str(error).partition(" - ")[0]  # Python's advice comes after it
+            self._begin_fault(start, f"{said}; {QUOTES}")
             return True
         self._pass(start)
         return False
@@ -277,12 +288,21 @@ class _Reader:
         return len(rows) == 1 and len(rows[0]) == len(self.names)
 
     def _whole_again(self) -> tuple[int, bool]:
-        """The line from which two records in a row are whole; or, not found yet, the first that may be it."""
+        """The line from which two records in a row are whole, or that has a fault of its own; or, not found yet, the first that
+        may be it."""
         for start in range(len(self.lines)):
-            whole = self._is_whole_from(start)
+            whole = self._is_broken(self.lines[start]) or self._is_whole_from(start)
             if whole or (whole is None and not self._is_too_much(start)):
                 return start, bool(whole)
         return len(self.lines), self.ends
+
+    def _is_broken(self, line: str) -> bool:
+        rows = self.dialect.rows([line])
+        try:
+            list(rows)
+        except csv.Error as error:
+            return not is_open_end(error, rows, 1)
+        return False
 
     def _is_whole_from(self, start: int) -> bool | None:
         """Whether two records in a row begin here, or one that is the last. None: more lines must be seen."""
@@ -312,7 +332,6 @@ class _Reader:
                 if seen == 2:
                     return True
         except csv.Error as error:
-            if "unexpected end" in str(error) and found.lines_read == len(lines) and not (is_all and self.ends):
-                return None
-            return False
+            may_go_on = is_open_end(error, found, len(lines)) and not (is_all and self.ends)
+            return None if may_go_on else False
         return seen > 0 if is_all and self.ends else None

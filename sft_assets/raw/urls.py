@@ -17,13 +17,14 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-import fsspec
+import fsspec.core
 from fsspec.callbacks import Callback
 from fsspec.implementations.local import LocalFileSystem
 
@@ -52,8 +53,8 @@ def resolve(at: Path, source: Source) -> Remote:
         last = _last(at)
         if last is None:
             raise SftError(
-                f"url: {shown}: not reachable ({reason}), and no copy of it is here; run it once with a connection, or copy the "
-                "file into the sources folder"
+                f"url: {shown}: not reachable ({reason}), and no copy of it is here; run it once with a connection, or copy "
+                "the file into the sources folder"
             ) from None
         sentence = f"not reachable ({reason}); the copy of {last['fetched']} is used"
         return Remote(source, last["version"], f"url: {shown}: {sentence}")
@@ -80,7 +81,7 @@ def fetch(at: Path, remote: Remote, say: Say) -> list[tuple[Path, str]]:
         copy = _copy(at, name, state)
         called = _called(remote, system, name)
         if not copy.exists():
-            _retried(called, lambda name=name, state=state, called=called: _download(at, system, name, state, called, say))
+            _retried(called, partial(_download, at, system, name, state, called, say))
         files.append((copy, called))
     kept = {
         "version": remote.version,
@@ -141,19 +142,20 @@ def _open(url: str) -> tuple[Any, str]:
 
 def _listing(system: Any, path: str, shown: str) -> list[tuple[str, Mapping[str, Any]]]:
     """The files that a URL means, sorted, with what is known of each."""
-    where = urlsplit(shown).path
-    if "*" not in where and not where.endswith("/"):
+    pattern = "*" in shown
+    if not pattern and not shown.endswith("/"):
         return [(path, system.info(path))]
-    root = path.partition("*")[0].rpartition("/")[0] if "*" in where else path.rstrip("/")
+    root = path.partition("*")[0].rpartition("/")[0] if pattern else path.rstrip("/")
     system.ls(f"{root}/", detail=False)  # find and glob take a server that does not answer for an empty folder
-    if "*" in where:
+    if pattern:
         found = system.glob(path, detail=True)
     else:
         found = {n: i for n, i in system.find(path, detail=True).items() if PurePosixPath(n).suffix.lower() in ENDINGS}
     files = [(name, found[name]) for name in sorted(found) if found[name].get("type") == "file"]
     if not files:
         raise SftError(f"url: {shown}: no data file is there; correct the URL")
-    return [(name, info if _state(info) else system.info(name)) for name, info in files]
+    # a list may tell the time of change in another way than the file itself: an ETag is the same in both
+    return [(name, info if _state(info).startswith("ETag") else system.info(name)) for name, info in files]
 
 
 def _state(info: Mapping[str, Any]) -> str:
@@ -170,12 +172,16 @@ def _look(at: Path, system: Any, name: str) -> str:
     part = at / f"looking.{os.getpid()}.part"
     try:
         _get(system, name, part, Callback())
-        with part.open("rb") as file:
-            state = f"sha256 {hashlib.file_digest(file, 'sha256').hexdigest()}"
+        state = _content(part)
         _keep(part, _copy(at, name, state))
     finally:
         part.unlink(missing_ok=True)
     return state
+
+
+def _content(path: Path) -> str:
+    with path.open("rb") as file:
+        return f"sha256 {hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 # ---------------------------------------------------------------------------------------------------------- the copies
@@ -202,7 +208,7 @@ def _download(at: Path, system: Any, name: str, state: str, called: str, say: Sa
     say(f"url: {called}: downloading" + (f" {in_megabytes(info['size'])}" if info.get("size") else ""))
     _get(system, name, part, _Told(Progress(say, f"url: {called}", info.get("size"))))
     system.invalidate_cache()
-    if _state(system.info(name)) != state:
+    if (_state(system.info(name)) or _content(part)) != state:
         part.unlink()
         raise SftError(f"url: {called}: it changed while it was downloaded; run it again")
     _keep(part, copy)
@@ -234,7 +240,7 @@ class _Told(Callback):  # type: ignore[misc]
 # -------------------------------------------------------------------------------------------------------------- errors
 
 
-def _retried(called: str, download: Any) -> None:
+def _retried(called: str, download: Callable[[], None]) -> None:
     for wait in (*WAITS, None):
         try:
             with _explained(called):
@@ -260,11 +266,11 @@ def _explained(shown: str) -> Iterator[None]:
         raise
     except Exception as error:  # each filesystem has classes of its own
         status = _status(error)
-        if status in (404, 410) or (status is None and type(error) is FileNotFoundError and error.__cause__ is None):
+        if status in (404, 410) or (isinstance(error, FileNotFoundError) and not _unanswered(error)):
             raise SftError(f"url: {shown}: there is no such file{f' ({status})' if status else ''}; correct the URL") from None
         if status in (401, 403) or isinstance(error, PermissionError):
             raise SftError(
-                f"url: {shown}: it may not be read{f' ({status})' if status else ''}; give the credentials that fsspec looks for"
+                f"url: {shown}: it may not be read{f' ({status})' if status else ''}; set the credentials that fsspec looks for"
             ) from None
         raise Unreachable(f"it answers {status}" if status else _reason(error)) from None
 
@@ -277,6 +283,12 @@ def _status(error: BaseException | None) -> int | None:
             return status
         error = error.__cause__
     return None
+
+
+def _unanswered(error: BaseException) -> bool:
+    """Whether it is fsspec's FileNotFoundError for any failure over HTTP."""
+    cause = error.__cause__
+    return isinstance(cause, TimeoutError) or type(cause).__module__.startswith("aiohttp")
 
 
 def _reason(error: BaseException) -> str:

@@ -25,7 +25,7 @@ from sft_assets.raw.strict_json import is_json
 TURNS = ("messages", "conversations", "conversation")  # a list that is no list of records
 STRING = rb'"(?:[^"\\]|\\.)*"'
 FIELD = re.compile(r'\s*("(?:[^"\\]|\\.)*")\s*:\s*')
-HEAD = 1 << 16  # characters in which the list is looked for
+HEAD = 1 << 16  # bytes in which the list is looked for
 
 
 def list_inside(text: bytes, value: dict[str, Any]) -> bytes | None:
