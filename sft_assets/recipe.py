@@ -152,11 +152,12 @@ def _of_axolotl(data: dict[str, Any]) -> dict[str, Any]:
     if isinstance(roles, dict) and any(isinstance(names, list) for names in roles.values()):
         data["roles"] = {theirs: ours for ours, names in roles.items() for theirs in names}
     kind = data.pop("type", None)
-    if isinstance(kind, str) and "format" not in data and not columns:
+    if isinstance(kind, str) and "format" not in data:
         known = {"alpaca": "alpaca", "chat_template": None, "sharegpt": "sharegpt", "completion": "text"}
         if kind not in known:
             raise ValueError(f"type: {kind!r} is not known; {', '.join(known)} are, or say `format:`")
-        data["format"] = known[kind]
+        if known[kind]:
+            data["format"] = known[kind]
     for name, value in (("columns", columns), ("tags", tags)):
         if value:
             data[name] = value

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from sft_assets import cli
+from sft_assets import cli, show
 
 Sft = Callable[..., tuple[int, str, str]]
 
@@ -22,7 +23,7 @@ def sft(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
     def run(*args: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["sft", *args])
-        monkeypatch.setattr(cli, "out", cli.Console(highlight=False, width=200))
+        monkeypatch.setattr(show, "out", Console(highlight=False, width=200))
         code = 0
         try:
             cli.main()

@@ -43,7 +43,12 @@ GOLDEN: list[tuple[str, dict[str, Any], list[Turn], dict[str, Any]]] = [
     ("alpaca", {"instruction": "Hi", "output": "Ho"}, [(U, "Hi"), (A, "Ho")], {}),
     ("alpaca", {"instruction": "Hi", "input": None, "output": "Ho"}, [(U, "Hi"), (A, "Ho")], {}),
     *(
-        ("alpaca", {"instruction": "Hi", "input": none, "output": "Ho"}, [(U, "Hi"), (A, "Ho")], {})
+        (
+            "alpaca",
+            {"instruction": "Hi", "input": none, "output": "Ho"},
+            [(U, "Hi"), (A, "Ho")],
+            {"input": none} if none.strip() else {},
+        )
         for none in ("", "  ", "<noinput>", "noinput", "No input", "<No Input>", "N/A", "None")
     ),
     ("alpaca", {"instruction": "", "input": "Hi", "output": "Ho"}, [(U, "Hi"), (A, "Ho")], {"input_at": 0}),

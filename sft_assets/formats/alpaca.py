@@ -43,7 +43,7 @@ def read(record: dict[str, Any], hints: Hints = NONE) -> list[Conversation]:
     turns = [*before(record, meta), Message("user", question)]
     if input_at is not None:
         meta["input_at"] = input_at
-    elif (said := record.get("input")) and isinstance(said, str):  # "<noinput>" says that there is none
+    elif (said := text_field(record, *INPUT)) and said.strip():  # "<noinput>" says that there is none
         meta["input"] = said
     return answered(record, turns, meta, label, *ANSWER)
 

@@ -243,6 +243,12 @@ BOMS = (
 )
 
 
+def _alternates(head: bytes) -> bool:
+    """Whether every second byte, and not every byte, is mostly zero: Latin letters in UTF-16."""
+    share = [head[side::2].count(0) / max(1, len(head) // 2) for side in (0, 1)]
+    return max(share) > 0.5 > min(share)
+
+
 def decoded(stream: Iterator[bytes], encoding: str | None) -> Iterator[bytes]:
     """A text as UTF-8 chunks of about 4 MiB, without its byte order mark. What says it is UTF-8 is not checked here.
 
@@ -253,7 +259,7 @@ def decoded(stream: Iterator[bytes], encoding: str | None) -> Iterator[bytes]:
     first = next(stream, b"")
     if encoding is None:
         encoding = next((name for bom, name in BOMS if first.startswith(bom)), "utf-8")
-        if encoding == "utf-8" and first[:64].count(0) > len(first[:64]) // 4:
+        if encoding == "utf-8" and _alternates(first[:64]):
             raise Refused(
                 "encoding",
                 "looks like UTF-16 without a byte order mark; say `encoding: utf-16-le` (or -be) in its recipe entry",
