@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from xxhash import xxh3_128_digest
 
-from sft_assets.raw import tables
+from sft_assets.raw import lines, tables
 from sft_assets.raw.containers import Limits, Refused
 from sft_assets.raw.tables import records
 
@@ -61,7 +61,7 @@ def read(data: bytes | str, limit: int = 1 << 20, **how: Any) -> Outcome:
 @pytest.fixture(params=[1 << 16, 16], ids=["64 KiB", "16 bytes"])
 def window(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """How much is read at a time: windows of a few bytes lie across everything."""
-    monkeypatch.setattr(tables, "PIECE", request.param)
+    monkeypatch.setattr(lines, "PIECE", request.param)
     return int(request.param)
 
 

@@ -67,7 +67,12 @@ def _refusal(error: Exception) -> Refused:
 def _parquet(path: Path, limits: Limits) -> Iterator[tuple[int, pa.RecordBatch] | Bad]:
     """Rows with the position of the first, and row groups that cannot be read."""
     with pq.ParquetFile(
-        path, pre_buffer=False, buffer_size=1 << 20, thrift_string_size_limit=FOOTER, thrift_container_size_limit=1 << 20
+        path,
+        pre_buffer=False,
+        buffer_size=1 << 20,
+        thrift_string_size_limit=FOOTER,
+        thrift_container_size_limit=1 << 20,
+        page_checksum_verification=True,
     ) as file:
         _check_names(file.schema_arrow)
         # what a footer says of its column chunks is not asked: the library ends the process where that is damaged

@@ -8,7 +8,6 @@ question;"best; answer"          ->   Dialect(delimiter=";", backslash=False), h
 from __future__ import annotations
 
 import csv
-import io
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -67,11 +66,6 @@ def _signed(line: str) -> str:
 
 def _unsigned(row: list[str]) -> list[str]:
     return [cell.replace(QUOTE_SIGN, '"').replace(BACKSLASH_SIGN, "\\") for cell in row]
-
-
-def lines_of(text: str, newline: str = "") -> list[str]:
-    """The lines with their ends: LF, CRLF or CR; or what alone ends a line."""
-    return list(io.StringIO(text, newline=newline))
 
 
 def is_blank(row: list[str], width: int) -> bool:

@@ -17,12 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from sft_assets.raw.archives import ZIP_MAGICS, Member, is_tar, tar_members, zip_members
+from sft_assets.raw.archives import Member
 from sft_assets.raw.batches import Bad, Batch
 from sft_assets.raw.containers import Damaged, Limits, Meter, Refused, blocks, decoded, peeked, unpacked
-from sft_assets.raw.dialects import lines_of, looks_like_a_table
+from sft_assets.raw.dialects import looks_like_a_table
+from sft_assets.raw.lines import lines_of
 from sft_assets.raw.made_records import add, too_large
 from sft_assets.raw.strict_json import is_json
+from sft_assets.raw.tars import is_tar, tar_members
+from sft_assets.raw.zips import MAGICS, zip_members
 
 HEAD = 1 << 16  # bytes from which a file's kind is seen
 PACKED_ENDINGS = (".gz", ".zst", ".zstd", ".bz2", ".xz")
@@ -96,7 +99,7 @@ def parts(
     try:
         with path.open("rb") as file:
             head = file.read(8)
-            if head.startswith(ZIP_MAGICS):
+            if head.startswith(MAGICS):
                 yield from members(zip_members(path, limits))
                 return
             if _is_columnar(head):
@@ -142,7 +145,7 @@ def _records(
 ) -> Iterator[Batch]:
     """The records of an unpacked stream that is no archive."""
     head, stream = peeked(stream, HEAD)
-    if head.startswith(ZIP_MAGICS) or _is_columnar(head):
+    if head.startswith(MAGICS) or _is_columnar(head):
         raise Refused("container", "is an archive or a binary table within a packed file or archive; unpack it")
     if kind := next((kind for magic, kind in OTHER_FILES.items() if head.startswith(magic)), None):
         raise Refused("container", f"is {kind}, which is not read; convert it to JSON lines")
