@@ -117,9 +117,9 @@ def plan(folder: Folder, recipe: Recipe, what: str, options: Mapping[str, Any]) 
     else:
         from sft_assets.raw import remote
 
-        place = remote.resolve(folder, entry)
-        notes += [place.offline] if place.offline else []
-        files = [source_file(path, name, entry) for path, name in remote.fetch(folder, place, notes.append)]
+        there = remote.resolve(folder, entry)
+        notes += [there.offline] if there.offline else []
+        files = [source_file(path, name, entry) for path, name in remote.fetch(folder, there, notes.append)]
     return Plan(entry, said, files, copy, notes)
 
 

@@ -184,7 +184,7 @@ class Raw(Section):
     other_files: Literal["read", "ignore"] = Field(default="read", description="files of D/sources that no entry names")
     max_quarantined: Percent = Field(default=20.0, description="percent of a source's records; more stops raw or combined")
     max_record_bytes: int = Field(default=32 << 20, ge=1 << 10, description="a larger record is quarantined")
-    max_unpacked_ratio: float = Field(default=200.0, gt=1, description="a gzip file that unpacks to more is refused ...")
+    max_unpacked_ratio: float = Field(default=200.0, gt=1, description="a packed file that unpacks to more is refused ...")
     max_unpacked_bytes: int = Field(default=256 << 20, ge=1, description="... once it has given this many bytes")
 
 
@@ -281,7 +281,7 @@ class Recipe(Section):
     @field_validator("sources")
     @classmethod
     def _names_are_unique(cls, sources: list[Source]) -> list[Source]:
-        for field in ("path", "name"):
+        for field in ("path", "url", "name"):
             seen: set[str] = set()
             for source in sources:
                 value = getattr(source, field)

@@ -144,11 +144,10 @@ def input_version(folder: Folder, name: str, ask: bool = True) -> str:
     version = folder.version(folder.root / INPUTS[name])
     if name != "source_files" or not _names_places(folder):
         return version
-    from sft_assets.raw.remote import last_version, resolve
+    from sft_assets.raw.sources import remote_versions
 
-    places = [entry for entry in Recipe.load(folder.recipe).sources if not entry.path]
-    versions = [(not ask and last_version(folder, entry)) or resolve(folder, entry).version for entry in places]
-    return hashlib.sha256("\n".join([version, *sorted(versions)]).encode()).hexdigest() if versions else version
+    versions = remote_versions(folder, Recipe.load(folder.recipe), ask)
+    return hashlib.sha256("\n".join([version, *versions]).encode()).hexdigest() if versions else version
 
 
 def _names_places(folder: Folder) -> bool:

@@ -174,6 +174,7 @@ def funnel(space: Workspace) -> None:
         shown = True
     if shown:
         out.print(table)
+    notes(versions)
     refused(versions)
     exported = versions.get("exported")
     if exported:
@@ -185,6 +186,13 @@ def in_order(versions: dict[str, Version]) -> list[tuple[str, Version]]:
     from sft_assets.definitions import STATES
 
     return [(name, versions[name]) for name in STATES if name in versions]
+
+
+def notes(versions: dict[str, Version]) -> None:
+    """What the sources that are elsewhere had to say: splits left out, a copy used while offline."""
+    for entry in versions["raw"].report.get("read", []) if "raw" in versions else []:
+        if "note" in entry:
+            out.print(f"[dim]{plain(entry['source'])}: {plain(entry['note'])}[/]", soft_wrap=True)
 
 
 def refused(versions: dict[str, Version]) -> None:

@@ -1052,16 +1052,11 @@ def test_every_file_of_the_corpus_is_read_as_it_stands_or_refused_with_its_reaso
         shutil.copytree(CORPUS / part, folder.sources / part)
     (version,) = build(folder, raw)
     refused = dict(rows(folder, "SELECT source_file, reason FROM quarantine"))
-    assert set(refused.values()) == {"no_format"}
-    assert {Path(name).name for name in refused} == {
-        "alpaca_seed_tasks.jsonl", "litgpt_longform_train.json", "llamafactory_dataset_info.json",
-        "mlx_wikisql_text_train.jsonl",
-        "oasst_en_100_tree.jsonl", "ultrachat_eval_prompts.json", "magpie_5res_armorm.json",
-    }  # fmt: skip
+    assert refused == {}
     total = 0
     for path in sorted(p for p in folder.sources.rglob("*") if p.is_file()):
         name = path.relative_to(folder.sources).as_posix()
-        if name in refused:
+        if name.endswith("dataset_info.json"):  # it describes the others
             continue
         data = path.read_bytes()
         text = gzip.decompress(data).decode() if name.endswith(".gz") else data.decode()

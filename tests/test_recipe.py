@@ -307,7 +307,9 @@ def test_each_field_of_a_source_changes_the_digest_of_the_assets_that_use_it(nam
         entry = {"url" if name == "url" else "hub": "https://host/q" if name == "url" else "owner/q", "name": "q"}
     info = Source.model_fields[name]
     before = Recipe.model_validate({"sources": [entry]})
-    value = {"format": "messages", "template": "Q: {prompt} A: {response}"}.get(name) or another(info.annotation, getattr(before.sources[0], name))
+    value = {"format": "messages", "template": "Q: {prompt} A: {response}"}.get(name) or another(
+        info.annotation, getattr(before.sources[0], name)
+    )
     after = Recipe.model_validate({"sources": [entry | {name: value}]})
     assert changed(before, after) == expected
 

@@ -17,7 +17,7 @@ from sft_assets.warehouse import Build, Table
 COLUMNS = {"benchmark": "VARCHAR", "item_id": "VARCHAR", "field": "VARCHAR", "text": "VARCHAR"}
 
 
-@evidence(Table("benchmarks", columns=COLUMNS, is_state=False), deps=("benchmark_files",), code=1)
+@evidence(Table("benchmarks", columns=COLUMNS, is_state=False), deps=("benchmark_files",), code=2)
 def benchmarks(build: Build, folder: Folder, recipe: Recipe) -> None:
     """Every test set that training rows are kept clean of: the texts of its items, by field."""
     versions = folder.fingerprints(folder.benchmarks)

@@ -69,7 +69,7 @@ def raw(build: Build, folder: Folder, recipe: Recipe) -> None:
     found: Counter[str] = Counter()
     sources = all_sources(folder, recipe)
     read: list[dict[str, Any]] = [{"file": name, "describes": sentence} for name, sentence in sources.describing.items()]
-    read += [{"source": name, "offline": sentence} for name, sentence in sources.offline.items()]
+    read += [{"source": name, "note": sentence} for name, sentence in sources.notes]
     for end in _store(build, read_files(sources.files, limits)):
         found[end.file.source] += end.records
         outcome = {"refused": end.refused.detail} if end.refused else {"records": end.records}
@@ -118,8 +118,8 @@ def _store(build: Build, pieces: Iterator[Piece]) -> Iterator[Piece]:
         seen += chunk.records
         if chunk.positions:
             build.insert_into("positions", pa.Table.from_batches(chunk.positions))
-        for name, piece in chunk.parts.items():
-            values = [name, piece.file.source, name, piece.file.hints.text]
+        for key, piece in chunk.parts.items():
+            values = [key, piece.file.source, piece.name, piece.file.hints.text]
             build.con.execute("INSERT OR IGNORE INTO read_parts VALUES (?, ?, ?, ?)", values)
         for piece, bad in chunk.bad:
             build.quarantine(piece.file.source, piece.name, bad.position, None, bad.reason, bad.detail, bad.sha256, bad.excerpt)
@@ -127,6 +127,11 @@ def _store(build: Build, pieces: Iterator[Piece]) -> Iterator[Piece]:
             if end.refused:
                 _refuse(build, end, end.refused)
         yield from chunk.ends
+
+
+def _key(piece: Piece) -> str:
+    """What a file is joined by: two sources may hold a file of the same name."""
+    return f"{piece.file.source}\x1f{piece.name}"
 
 
 def _tell(build: Build, before: int, n: int) -> None:
@@ -141,13 +146,13 @@ def _texts(pieces: Iterator[Piece], chunk: _Chunk, progress: Callable[[int], Non
             continue
         batch = piece.batch
         chunk.records += len(batch)
-        chunk.parts[piece.name] = piece
+        chunk.parts[_key(piece)] = piece
         chunk.bad += ((piece, bad) for bad in batch.bad)
         progress(chunk.records)
         if batch.values:
             record_hash = uuids(list(map(xxh3_128_digest, batch.texts)))
             columns = {
-                "part": pa.repeat(piece.name, len(batch.values)),
+                "part": pa.repeat(_key(piece), len(batch.values)),
                 "record_hash": record_hash,
                 "canonical_hash": uuids(batch.hashes),
                 "source_row": pa.array(batch.positions, pa.int64()),
@@ -162,10 +167,11 @@ def _texts(pieces: Iterator[Piece], chunk: _Chunk, progress: Callable[[int], Non
 
 def _refuse(build: Build, end: Piece, refusal: Refused) -> None:
     """What was read of a file that is refused later counts as not read at all."""
-    build.con.execute("DELETE FROM positions WHERE part = ?", [end.name])
+    build.con.execute("DELETE FROM positions WHERE part = ?", [_key(end)])
     build.flush()
     build.con.execute(
-        "DELETE FROM store.quarantine WHERE asset = 'raw' AND version = ? AND source_file = ?", [build.number, end.name]
+        "DELETE FROM store.quarantine WHERE asset = 'raw' AND version = ? AND source = ? AND source_file = ?",
+        [build.number, end.file.source, end.name],
     )
     sha = hashlib.sha256(end.name.encode(errors="replace")).hexdigest()
     sentence = f"{end.name} {refusal.detail}"

@@ -22,7 +22,7 @@ from sft_assets.formats.hints import ROLE_TAGS
 from sft_assets.raw.containers import Refused
 from sft_assets.recipe import COLUMN_NAMES
 
-NAME = "dataset_info.json"
+NAME = "dataset_info.json"  # or its end
 PLACES = frozenset(("file_name", "hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name"))
 LARGEST = 16 << 20
 
@@ -57,7 +57,7 @@ def descriptions(base: Path, files: Iterable[Path]) -> Descriptions:
     """What the files of that name among `files` say. One of another shape (the hub's own, say) describes nothing."""
     found = Descriptions()
     for path in files:
-        if path.name != NAME or not path.is_file() or path.stat().st_size > LARGEST:
+        if not path.name.endswith(NAME) or not path.is_file() or path.stat().st_size > LARGEST:
             continue
         try:
             value = orjson.loads(path.read_bytes())

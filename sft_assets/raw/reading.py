@@ -63,7 +63,7 @@ def opened(file: SourceFile, limits: Limits) -> Iterator[Part]:
     return parts(file.path, file.name, file.opening, limits, formats.is_known, columns)
 
 
-def fitting(file: SourceFile, part: Part) -> Iterator[tuple[Batch, list[str]]]:
+def fitting(file: SourceFile, part: Part) -> Iterator[tuple[Batch, Sequence[str]]]:
     """A file's records with the format of each. Records that fit none are moved to `bad`.
 
     Raises:

@@ -32,12 +32,12 @@ class SourceFile:
 
 @dataclass
 class Sources:
-    """The files to read; the files that only describe others, each with a sentence; and by source what could not be reached."""
+    """The files to read; the files that only describe others, each with a sentence; and what is to be said of sources."""
 
     files: list[SourceFile]
     describing: dict[str, str]
     described: Descriptions
-    offline: dict[str, str] = field(default_factory=dict)
+    notes: list[tuple[str, str]] = field(default_factory=list)
 
 
 def all_sources(folder: Folder, recipe: Recipe) -> Sources:
@@ -47,21 +47,39 @@ def all_sources(folder: Folder, recipe: Recipe) -> Sources:
         SftError: an entry names what is not there, or what cannot be reached and was never fetched.
     """
     found = local_sources(folder, recipe)
-    for entry in recipe.sources:
-        if entry.path:
-            continue
+    for entry in elsewhere(recipe, found.described):
         from sft_assets.raw import remote  # loads the hub's client: only for those who use it
 
-        described = found.described.hub.get(entry.hub)
-        if described:
-            said = {"config": entry.config or described.config, "split": entry.split or described.split}
-            entry = entry.model_copy(update=said)
         place = remote.resolve(folder, entry)
         if place.offline:
-            found.offline[entry.name] = place.offline
-        for path, name in remote.fetch(folder, place, lambda _: None):
-            found.files.append(source_file(path, name, entry, described))
+            found.notes.append((entry.name, place.offline))
+        said: list[str] = []
+        for path, name in remote.fetch(folder, place, said.append):
+            found.files.append(source_file(path, name, entry, found.described.hub.get(entry.hub)))
+        found.notes += [(entry.name, sentence) for sentence in said]
     return found
+
+
+def elsewhere(recipe: Recipe, described: Descriptions) -> Iterator[Source]:
+    """The entries for hub datasets and URLs, with what a description adds to them."""
+    for entry in recipe.sources:
+        if not entry.path:
+            known = described.hub.get(entry.hub)
+            said = {"config": entry.config or known.config, "split": entry.split or known.split} if known else {}
+            yield entry.model_copy(update=said)
+
+
+def remote_versions(folder: Folder, recipe: Recipe, ask: bool) -> list[str]:
+    """The version of every place elsewhere. ask: whether to ask there; without it what was last heard counts.
+
+    Raises:
+        SftError: a place cannot be reached and was never fetched.
+    """
+    from sft_assets.raw.remote import last_version, resolve
+
+    described = descriptions(folder.sources, Folder.files(folder.sources))
+    entries = elsewhere(recipe, described)
+    return sorted((not ask and last_version(folder, entry)) or resolve(folder, entry).version for entry in entries)
 
 
 def local_sources(folder: Folder, recipe: Recipe) -> Sources:
