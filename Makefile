@@ -28,6 +28,7 @@ lint: $(STAMP)
 
 speed: $(STAMP) ## time the states on 200,000 rows (some minutes)
 	@$(BIN)/python -m tests.speed.spine
+	@$(BIN)/python -m tests.speed.raw
 
 clean: ## take away .venv (the data stays)
 	rm -rf $(VENV)

@@ -114,7 +114,9 @@ def add(
     planned = adding.plan(folder, recipe, what, options)
     usable = show.glimpses(planned, adding.glimpses(planned.files, recipe, planned.entry))
     if not usable:
-        _fail("nothing in it can be read as it is, so it was not added")
+        _fail(
+            "nothing in it can be read as it is, so it was not added; --columns, --template or --format say how (`sft add --help`)"
+        )
     if not yes and not (sys.stdin.isatty() and typer.confirm(f"Add it to {folder.recipe}?")):
         show.out.print("nothing was written" + ("" if sys.stdin.isatty() else "; --yes adds it"))
         return

@@ -1,4 +1,4 @@
-"""Sources that are elsewhere go through raw and combined like files of the folder, and their version is part of what is stale."""
+"""Sources that are elsewhere go through raw and combined like files of the folder, and what changes there is stale here."""
 
 from __future__ import annotations
 
