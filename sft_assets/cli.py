@@ -114,9 +114,7 @@ def add(
     planned = adding.plan(folder, recipe, what, options)
     usable = show.glimpses(planned, adding.glimpses(planned.files, recipe, planned.entry))
     if not usable:
-        _fail(
-            "nothing in it can be read as it is, so it was not added; --columns, --template or --format say how (`sft add --help`)"
-        )
+        _fail("nothing in it can be read as it is, so it was not added; say --columns, --template or --format")
     if not yes and not (sys.stdin.isatty() and typer.confirm(f"Add it to {folder.recipe}?")):
         show.out.print("nothing was written" + ("" if sys.stdin.isatty() else "; --yes adds it"))
         return

@@ -19,10 +19,12 @@ import duckdb
 import orjson
 import pyarrow as pa
 
+from sft_assets.ahead import ahead
 from sft_assets.errors import LawBroken
 from sft_assets.record import uuids
 from sft_assets.warehouse.versions import Version, prune, read_versions
 
+AHEAD = 24  # batches of a stream that are made before they are stored: some 100 MB of text
 LEDGER_BATCH = 20_000
 SAMPLE = 10
 POSITION = "row_id, source_file, source_row, occurrence"
@@ -193,6 +195,7 @@ class Build:
 
     def store_stream(self, table: str, key: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
         """The same for a stream of batches, in one statement: they are compressed on every core while the next are made.
+        (Every thread of DuckDB compresses at the same time, a row group each: without a queue nothing is made meanwhile.)
 
         Raises:
             What `batches` raises.
@@ -202,7 +205,7 @@ class Build:
 
         def watched() -> Iterator[pa.RecordBatch]:
             try:
-                for batch in batches:
+                for batch in ahead(batches, AHEAD):
                     keys.append(batch.column(key))
                     yield batch
             except BaseException as error:

@@ -1,4 +1,4 @@
-"""raw against `datasets.load_dataset("json")`: a million Alpaca rows from JSON lines to what each keeps on disk, in turns.
+"""raw against `datasets.load_dataset("json")`: a million Alpaca rows, as JSON lines and as one indented array, in turns.
 
     .venv/bin/python -m tests.speed.raw [ROWS] [TIMES]
 
@@ -8,6 +8,7 @@ load_dataset infers a schema and writes Arrow. Whole processes without their imp
 
 from __future__ import annotations
 
+import json
 import statistics
 import subprocess
 import sys
@@ -45,20 +46,29 @@ def main(rows: int = 1_000_000, times: int = 5) -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         write_rows(folder, rows)
-        (folder / "sources" / "alpaca.json").read_bytes()
-        found: dict[str, list[float]] = {"raw": [], "load_dataset": []}
-        for _ in range(times):
-            for name, code in (("raw", RAW), ("load_dataset", DATASETS)):
-                for path in folder.glob("sft.duckdb*"):
-                    path.unlink()
-                said = subprocess.run([sys.executable, "-c", code, place], capture_output=True, text=True, check=True).stdout
-                seconds, n = said.split()
-                assert int(n) == rows
-                found[name].append(float(seconds))
-                print(f"{name:<14} {float(seconds):6.2f} s", flush=True)
-        medians = {name: statistics.median(seconds) for name, seconds in found.items()}
-        ratio = medians["raw"] / medians["load_dataset"]
-        print(f"median: raw {medians['raw']:.2f} s, load_dataset {medians['load_dataset']:.2f} s, ratio {ratio:.2f}")
+        array = folder / "sources" / "alpaca.json"
+        compare("array", folder, rows, times)
+        lines = [json.dumps(record) for record in json.loads(array.read_bytes())]
+        array.write_text("\n".join(lines) + "\n")
+        compare("lines", folder, rows, times)
+
+
+def compare(shape: str, folder: Path, rows: int, times: int) -> None:
+    """Time both on the folder's file, in turns."""
+    place = str(folder)
+    found: dict[str, list[float]] = {"raw": [], "load_dataset": []}
+    for _ in range(times):
+        for name, code in (("raw", RAW), ("load_dataset", DATASETS)):
+            for path in folder.glob("sft.duckdb*"):
+                path.unlink()
+            said = subprocess.run([sys.executable, "-c", code, place], capture_output=True, text=True, check=True).stdout
+            seconds, n = said.splitlines()[-1].split()
+            assert int(n) == rows
+            found[name].append(float(seconds))
+            print(f"{shape} {name:<14} {float(seconds):6.2f} s", flush=True)
+    medians = {name: statistics.median(seconds) for name, seconds in found.items()}
+    ratio = medians["raw"] / medians["load_dataset"]
+    print(f"{shape}, median: raw {medians['raw']:.2f} s, load_dataset {medians['load_dataset']:.2f} s, ratio {ratio:.2f}")
 
 
 if __name__ == "__main__":
