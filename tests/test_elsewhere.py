@@ -66,3 +66,21 @@ def test_a_url_that_is_not_there_is_a_sentence(folder: Folder) -> None:
     say(folder, sources=[{"url": "memory://bucket/nowhere.jsonl"}])
     with pytest.raises(SftError, match="nowhere"):
         build(folder, raw)
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_copy_that_stands_in_while_offline_is_said(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    say(folder, sources=[{"url": URL}], raw={"max_quarantined": 60})
+    build(folder, raw)
+    version = input_version(folder, "source_files")
+
+    def unreachable(*_: object, **__: object) -> None:
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(fsspec.filesystem("memory"), "info", unreachable)
+    assert input_version(folder, "source_files") == version
+    assert "memory://bucket/chats.jsonl" in caplog.text
+    build(folder, raw, again=True)
+    assert rows(folder, "SELECT count(*) FROM raw") == [(2,)]

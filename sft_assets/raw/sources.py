@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 from sft_assets.errors import SftError
@@ -77,9 +79,22 @@ def remote_versions(folder: Folder, recipe: Recipe, ask: bool) -> list[str]:
     """
     from sft_assets.raw.remote import last_version, resolve
 
-    described = descriptions(folder.sources, Folder.files(folder.sources))
-    entries = elsewhere(recipe, described)
-    return sorted((not ask and last_version(folder, entry)) or resolve(folder, entry).version for entry in entries)
+    versions = []
+    for entry in elsewhere(recipe, descriptions(folder.sources, Folder.files(folder.sources))):
+        version = None if ask else last_version(folder, entry)
+        if version is None:
+            place = resolve(folder, entry)
+            version = place.version
+            if place.offline:
+                say_once(place.offline)
+        versions.append(version)
+    return sorted(versions)
+
+
+@cache
+def say_once(sentence: str) -> None:
+    """A warning for whoever runs this process: it stands on stderr, and is not repeated."""
+    logging.getLogger("sft_assets").warning(sentence)
 
 
 def local_sources(folder: Folder, recipe: Recipe) -> Sources:
