@@ -119,12 +119,14 @@ class Workspace:
         wanted = {AssetKey(asset_named(n).name) for n in names} or set(self.graph.made)
         within = self.graph.above(wanted)
         with occupy(self.folder, self.instance, wait, say):
-            done = materialize_stale(lambda: self._stale(within), self.graph, lambda w, s: self._run(w, s, say, tell))
-            forced = [k for k in self.graph.order(wanted) if again and k not in done]
-            if forced:
-                why = {k: ["asked for again"] for k in forced}
-                self._run(forced, why, say, tell, {"sft/again": "true"})
-                done += forced
+            done = []
+            if again:
+                stale = self._stale(within)
+                done += self.graph.order(wanted | set(stale))
+                why = {k: stale.get(k) or ["asked for again"] for k in done}
+                self._run(done, why, say, tell, {"sft/again": "true"})
+            later = materialize_stale(lambda: self._stale(within), self.graph, lambda w, s: self._run(w, s, say, tell))
+            done += [k for k in later if k not in done]
         return [k.to_user_string() for k in done]
 
     def _run(

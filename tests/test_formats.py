@@ -56,6 +56,31 @@ GOLDEN: list[tuple[str, dict[str, Any], list[Turn], dict[str, Any]]] = [
     ("alpaca", {"instruction": "Hi", "output": "", "response": "Ho"}, [(U, "Hi"), (A, "Ho")], {}),
     ("alpaca", {"instruction": "Hi", "output": "Ho", "response": "Hu"}, [(U, "Hi"), (A, "Ho")], {"response": "Hu"}),
     (
+        "chat_log",
+        {
+            "request": {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "tools": []},
+            "response": {"id": "1", "choices": [{"index": 0, "message": {"role": "assistant", "content": "Ho"}}]},
+        },
+        [(U, "Hi"), (A, "Ho")],
+        {"request_model": "m"},
+    ),
+    (
+        "chat_log",
+        {
+            "messages": [{"role": "user", "content": "Hi"}],
+            "choices": [{"message": {"role": "assistant", "content": "Ho"}}],
+            "n": 1,
+        },
+        [(U, "Hi"), (A, "Ho")],
+        {"n": 1},
+    ),
+    (
+        "input_target",
+        {"input": [{"role": "user", "content": "Hi"}], "output": {"role": "assistant", "content": "Ho"}},
+        [(U, "Hi"), (A, "Ho")],
+        {},
+    ),
+    (
         "dolly",
         {"instruction": "Who?", "context": "Ann ran.", "response": "Ann", "category": "closed_qa"},
         [(U, "Who?\nAnn ran."), (A, "Ann")],

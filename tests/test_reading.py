@@ -1067,3 +1067,20 @@ def test_every_file_of_the_corpus_is_read_as_it_stands_or_refused_with_its_reaso
         assert [json.loads(record) for (record,) in kept] == expected, name
         total += len(expected)
     assert version.report["kept"] == version.report["in"] == total > 25_000
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"instruction": ["Name a sea.", "Name a lake."], "output": ["The Baltic.", "Erie."]}',
+        b'{"instruction": {"0": "Name a sea.", "1": "Name a lake."}, "output": {"0": "The Baltic.", "1": "Erie."}}',
+        b'{"a": {"instruction": "Name a sea.", "output": "The Baltic."},'
+        b' "b": {"instruction": "Name a lake.", "output": "Erie."}}',
+    ],
+    ids=["columns", "pandas columns", "rows by name"],
+)
+def test_a_table_that_was_saved_as_one_object_gives_its_rows(folder: Folder, content: bytes) -> None:
+    put(folder, "table.json", content)
+    build(folder, raw)
+    found = rows(folder, "SELECT record->>'instruction', record->>'output', format FROM raw ORDER BY source_row")
+    assert found == [("Name a sea.", "The Baltic.", "alpaca"), ("Name a lake.", "Erie.", "alpaca")]

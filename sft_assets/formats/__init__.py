@@ -24,6 +24,7 @@ import orjson
 from sft_assets.formats import (
     alpaca,
     answers,
+    chat_log,
     chatgpt_export,
     dolly,
     gemini,
@@ -44,7 +45,7 @@ from sft_assets.formats.hints import NONE, Hints
 from sft_assets.formats.names import WRAPPERS, unwrapped, variants
 from sft_assets.record import BadRecord, Conversation
 
-__all__ = ["FORMATS", "NAMES", "TELLING", "Format", "Hints", "detect", "format_of_columns", "is_known", "read"]
+__all__ = ["FORMATS", "NAMES", "TELLING", "Format", "Hints", "detect", "format_of_columns", "is_readable", "read"]
 
 
 class Format(Protocol):
@@ -59,8 +60,8 @@ class Format(Protocol):
 
 
 IN_ORDER = (
-    preference, rated, oasst_tree, oasst_messages, chatgpt_export, gemini, moss, messages, sharegpt, self_instruct, dolly,
-    alpaca, prompt_completion, input_target, text, prompts,
+    preference, rated, oasst_tree, oasst_messages, chatgpt_export, chat_log, gemini, moss, messages, sharegpt, self_instruct,
+    dolly, alpaca, prompt_completion, input_target, text, prompts,
 )  # fmt: skip
 FORMATS: dict[str, Any] = {f.NAME: f for f in IN_ORDER}
 TELLING: frozenset[str] = frozenset(WRAPPERS).union(*(f.TELLING for f in FORMATS.values()))
@@ -68,9 +69,13 @@ NAMES: frozenset[str] = frozenset().union(*(f.USED for f in FORMATS.values()))
 OPTIONAL = frozenset(("query", "system", "history", "tools", "kto_tag", "language", "license"))  # columns a record may lack
 
 
-def is_known(record: Any) -> bool:
-    """Whether the record has the shape of any format."""
-    return detect(record) is not None
+def is_readable(record: Any) -> bool:
+    """Whether a format has the record's shape, and makes conversations of it."""
+    name = detect(record)
+    try:
+        return name is not None and bool(read(name, record))
+    except BadRecord:
+        return False
 
 
 def detect(record: Any) -> str | None:

@@ -19,6 +19,7 @@ import orjson
 from sft_assets.formats.alpaca import before
 from sft_assets.formats.answers import answer_turn
 from sft_assets.formats.hints import NONE, Hints
+from sft_assets.formats.turn_shapes import are_surely_turns
 from sft_assets.formats.turns import (
     LABELS,
     SYSTEM,
@@ -26,6 +27,7 @@ from sft_assets.formats.turns import (
     conversation,
     kind_of,
     kto_label,
+    read_turns,
     rest,
     text_field,
 )  # fmt: skip
@@ -90,6 +92,8 @@ def read(record: dict[str, Any], hints: Hints = NONE) -> list[Conversation]:
         )
     about = next((name for name in ABOUT if name not in names and isinstance(record.get(name), str)), None)
     meta = rest(record, NEEDED | {*names, about or ""})
+    if are_surely_turns(record[names[0]], exchanges=False):
+        return [_of_turns(record, *names, meta)]
     question = text_field(record, names[0])
     if question is None:
         raise BadRecord("wrong_type", f"{names[0]} is missing")
@@ -98,6 +102,14 @@ def read(record: dict[str, Any], hints: Hints = NONE) -> list[Conversation]:
     label = kto_label(record, meta)
     turns = [*before(record, meta), Message("user", question), _answer(record, names[1], meta)]
     return [conversation(record, turns, meta, label)]
+
+
+def _of_turns(record: dict[str, Any], asked: str, answered: str, meta: dict[str, Any]) -> Conversation:
+    """Turns as the question, and a turn, turns or a text as the answer."""
+    turns, value = read_turns(record[asked], meta, asked), record[answered]
+    label = kto_label(record, meta)
+    answer = read_turns(value, meta, answered) if isinstance(value, (dict, list)) else [_answer(record, answered, meta)]
+    return conversation(record, [*before(record, meta), *turns, *answer], meta, label)
 
 
 def _answer(record: dict[str, Any], name: str, meta: dict[str, Any]) -> Message:

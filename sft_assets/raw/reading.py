@@ -60,7 +60,7 @@ def opened(file: SourceFile, limits: Limits) -> Iterator[Part]:
         Refused: it cannot be opened at all.
     """
     columns = {*formats.NAMES, *file.hints.columns.values()}  # names that tell the header of a table from its data
-    return parts(file.path, file.name, file.opening, limits, formats.is_known, columns)
+    return parts(file.path, file.name, file.opening, limits, formats.is_readable, columns)
 
 
 def fitting(file: SourceFile, part: Part) -> Iterator[tuple[Batch, Sequence[str]]]:
