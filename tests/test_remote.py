@@ -26,6 +26,8 @@ from datasets.data_files import DataFilesDict, get_data_patterns
 from huggingface_hub import constants
 from huggingface_hub.utils import _http as hub_http
 
+from sft_assets.add import add, glimpses, plan
+from sft_assets.combined.asset import combined
 from sft_assets.errors import SftError
 from sft_assets.folder import Folder
 from sft_assets.raw import remote as remote_module
@@ -33,7 +35,8 @@ from sft_assets.raw import urls
 from sft_assets.raw.asset import raw
 from sft_assets.raw.hub_files import choose
 from sft_assets.raw.remote import Remote, fetch, last_version, resolve
-from sft_assets.recipe import Source
+from sft_assets.recipe import Recipe, Source
+from sft_assets.runs import input_version
 
 REPO = "acme/chats"
 RECORD = b'{"instruction": "Say hi", "output": "Hi!"}\n'
@@ -818,3 +821,46 @@ def test_records_from_elsewhere_are_raw_rows_and_a_new_version_makes_raw_stale(s
 def test_a_remote_shows_no_url_that_may_hold_a_secret() -> None:
     shown = repr(Remote(Source(path="-"), "v", files=(("https://h/a?token=t0ken", "s"),)))
     assert "t0ken" not in shown
+
+
+# ------------------------------------------------------------------------------------------------------ in the pipeline
+
+
+def alpaca_lines(*answers: str) -> bytes:
+    return b"".join(json.dumps({"instruction": f"What is {a}?", "output": a}).encode() + b"\n" for a in answers)
+
+
+def test_a_hub_dataset_goes_through_the_pipeline_and_a_new_commit_makes_it_stale(server: Server, folder: Folder) -> None:
+    server.commit({"train.jsonl": alpaca_lines("one", "two"), "test.jsonl": alpaca_lines("three")})
+    say(folder, sources=[{"hub": REPO, "license": "mit"}])
+    build(folder, raw, combined)
+    found = rows(folder, "SELECT source, source_file, source_row, license FROM combined ORDER BY source_row")
+    assert found == [(REPO, f"hub:{REPO}/train.jsonl", 1, "mit"), (REPO, f"hub:{REPO}/train.jsonl", 2, "mit")]
+    before = input_version(folder, "source_files")
+    server.commit({"train.jsonl": alpaca_lines("one", "two", "four")})
+    assert input_version(folder, "source_files") != before
+    build(folder, raw, combined)
+    assert rows(folder, "SELECT count(*) FROM combined") == [(3,)]
+
+
+def test_the_cached_snapshot_is_built_from_while_the_hub_cannot_be_reached(server: Server, folder: Folder) -> None:
+    server.commit({"train.jsonl": alpaca_lines("one", "two")})
+    say(folder, sources=[{"hub": REPO}])
+    build(folder, raw)
+    version = input_version(folder, "source_files")
+    server.status = 503
+    assert input_version(folder, "source_files") == version
+    (made,) = build(folder, raw, again=True)
+    assert made.report["kept"] == 2
+    (note,) = [entry["note"] for entry in made.report["read"] if "note" in entry]
+    assert "snapshot" in note
+
+
+def test_add_looks_at_a_hub_dataset_and_writes_its_entry(server: Server, folder: Folder) -> None:
+    server.commit({"train.jsonl": alpaca_lines("one", "two")})
+    planned = plan(folder, Recipe(), f"hub:{REPO}@main", {"license": "mit"})
+    (look,) = glimpses(planned.files, Recipe(), planned.entry)
+    assert (look.name, look.format, look.confidence) == (f"hub:{REPO}/train.jsonl", "alpaca", 1.0)
+    add(folder, planned)
+    (entry,) = Recipe.load(folder.recipe).sources
+    assert (entry.hub, entry.revision, entry.license) == (REPO, "main", "mit")
