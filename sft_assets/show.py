@@ -83,7 +83,7 @@ def files(versions: Mapping[str, Version], most: int | None = None) -> None:
     from sft_assets.combined.summary import lines
 
     entries = versions["combined"].report.get("source_files", []) if "combined" in versions else []
-    header, *rows = lines(entries)
+    header, *rows = lines(entries, brief=most is not None)
     if not rows:
         return
     table = Table(*header, box=None, header_style="bold", pad_edge=False)
@@ -91,7 +91,9 @@ def files(versions: Mapping[str, Version], most: int | None = None) -> None:
         table.add_row(*map(plain, row))
     out.print(table)
     if most is not None and len(rows) > most:
-        out.print(f"... and {len(rows) - most} more files: `sft status --files`")
+        out.print(f"... and {len(rows) - most} more files")
+    if most is not None:
+        out.print("[dim]`sft status --files` has the reasons[/]")
     out.print()
 
 

@@ -49,24 +49,28 @@ def summarize(build: Build) -> list[dict[str, Any]]:
     return list(files.values())
 
 
-def lines(files: list[dict[str, Any]]) -> list[tuple[str, ...]]:
-    """The summary as a table of texts for a terminal; its header is the first line."""
+def lines(files: list[dict[str, Any]], brief: bool = False) -> list[tuple[str, ...]]:
+    """The summary as a table of texts for a terminal; its header is the first line. `brief`: without reasons and ranges."""
     header = ("file", "format", "records", "rows", "quarantined", "languages", "turns", "characters")
-    return [header, *map(_line, files)]
+    return [header, *(_line(entry, brief) for entry in files)]
 
 
-def _line(entry: Mapping[str, Any]) -> tuple[str, ...]:
+def _line(entry: Mapping[str, Any], brief: bool) -> tuple[str, ...]:
     turns, prompt, answer = entry["turns"], entry["prompt"], entry["answer"]
     return (
         entry["file"],
         entry["format"],
         f"{entry['records']:,}",
         f"{entry['rows']:,}",
-        ", ".join(f"{n:,} {reason}" for reason, n in entry["quarantined"].items()),
-        _percent(dict(list(entry["languages"].items())[:3])),
-        f"{turns['median']:g} ({turns['min']} to {turns['max']})" if turns else "",
+        f"{sum(entry['quarantined'].values()):,}" if brief else _reasons(entry["quarantined"]),
+        _percent(dict(list(entry["languages"].items())[: 1 if brief else 3])),
+        (f"{turns['median']:g}" + ("" if brief else f" ({turns['min']} to {turns['max']})")) if turns else "",
         f"{prompt['median']:,} + {answer['median']:,}" if turns else "",
     )
+
+
+def _reasons(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{n:,} {reason}" for reason, n in counts.items())
 
 
 def _percent(shares: Mapping[str, float]) -> str:

@@ -101,7 +101,7 @@ def fitting(file: SourceFile, part: Part) -> Iterator[tuple[Batch, Sequence[str]
         first = next((b for b in unread if b.reason in ("no_format", "wrong_format")), unread[0])
         shown = f"its first record: {' '.join(first.excerpt.split())}"
         if first.reason == "no_format":
-            raise Refused("no_format", f"fits no format ({', '.join(formats.FORMATS)}); {first.detail}; {shown}")
+            raise Refused("no_format", f"fits none of {len(formats.FORMATS)} formats; {first.detail}; {shown}")
         if first.reason == "wrong_format":
             raise Refused("wrong_format", f"{first.detail}; {shown}")
         raise Refused("not_json", f"holds no record that can be read; position {first.position}: {first.detail}")
