@@ -17,9 +17,9 @@ from sft_assets.record import BadRecord, Conversation
 
 NAME = "chat_log"
 COLUMNS = {"prompt": "request"}
-REQUESTS = ("request", "body", "input")
-REPLIES = ("response", "completion", "output")
-TELLING = frozenset((*REQUESTS, *REPLIES, "choices"))
+REQUESTS = ("request", "body")
+REPLIES = ("response", "completion")
+TELLING = frozenset((*REQUESTS, "messages", "choices"))  # a reply tells nothing where none of these stands beside it
 USED = frozenset((*REQUESTS, *REPLIES, "messages", "choices", "tools", "label", "kto_tag", *LABELS))
 
 
