@@ -26,8 +26,9 @@ from sft_assets.warehouse.versions import read_versions
 Fill = Callable[[Build, Folder, Recipe], None]
 Progress = Callable[[str, int, int | None], None]
 
-# Who is told how far an asset is: the command line sets its progress bars here; elsewhere it goes to Dagster's log.
+# Who is told how far an asset is and what it has to say: the command line sets its own; elsewhere it is Dagster's log.
 listener: ContextVar[Progress | None] = ContextVar("listener", default=None)
+hearer: ContextVar[Callable[[str], None] | None] = ContextVar("hearer", default=None)
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,8 @@ def materialize(
             log(f"{asset.name}: up to date, version {now.number}")
             return now, False
         progress = _progress(asset.name, log)
-        with Build.begin(con, asset.table, code_version, inputs, recipe.engine.keep_versions, progress) as build:
+        say = _say(asset.name, log)
+        with Build.begin(con, asset.table, code_version, inputs, recipe.engine.keep_versions, progress, say) as build:
             asset.fill(build, folder, recipe)
         written = {v.asset: v for v in read_versions(con)}[asset.name]
     return written, True
@@ -128,14 +130,19 @@ def _progress(name: str, log: Callable[[str], None]) -> Callable[[int, int | Non
     return tell
 
 
+def _say(name: str, log: Callable[[str], None]) -> Callable[[str], None]:
+    return lambda text: (hearer.get() or log)(f"{name}: {text}")
+
+
 @contextmanager
-def told_to(progress: Progress) -> Iterator[None]:
-    """Send the progress of assets that run in this block to `progress`."""
-    token = listener.set(progress)
+def told_to(progress: Progress, say: Callable[[str], None]) -> Iterator[None]:
+    """Send the progress of assets that run in this block to `progress`, and their words to `say`."""
+    tokens = listener.set(progress), hearer.set(say)
     try:
         yield
     finally:
-        listener.reset(token)
+        listener.reset(tokens[0])
+        hearer.reset(tokens[1])
 
 
 # ---------------------------------------------------------------------------------------------------------- Dagster

@@ -80,6 +80,11 @@ class Folder:
         return self.root / "quarantine"
 
     @property
+    def spill(self) -> Path:
+        """What does not fit into memory while a state is built."""
+        return self.root / ".spill"
+
+    @property
     def dagster(self) -> Path:
         return self.root / ".dagster"
 

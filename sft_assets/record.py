@@ -20,6 +20,7 @@ from itertools import chain
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
@@ -111,6 +112,14 @@ def uuids(values: Iterable[bytes | None]) -> pa.Array:
             pa.uuid(), pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(values), [None, joined])
         )
     return pa.ExtensionArray.from_storage(pa.uuid(), pa.array(values, pa.binary(16)))
+
+
+def uuid_array(values: npt.NDArray[np.void], missing: npt.NDArray[np.bool_]) -> pa.Array:
+    """16-byte values of a numpy array as an Arrow UUID array, null where `missing`."""
+    data = pa.py_buffer(np.ascontiguousarray(values))
+    valid = pa.array(~missing).buffers()[1] if missing.any() else None
+    storage = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(values), [valid, data])
+    return pa.ExtensionArray.from_storage(pa.uuid(), storage)
 
 
 def utf8_strings(texts: Sequence[bytes]) -> pa.StringArray:

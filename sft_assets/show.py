@@ -40,7 +40,7 @@ class Bars:
         from sft_assets.asset import told_to
 
         self.progress.start()
-        self.told = told_to(self.advance)
+        self.told = told_to(self.advance, self.say)
         self.told.__enter__()
         return self
 

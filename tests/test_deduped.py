@@ -5,19 +5,19 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sft_assets.combined.asset import combined
 from sft_assets.deduped.asset import deduped
-from sft_assets.deduped.compared import compared
-from sft_assets.deduped.groups import groups
-from sft_assets.deduped.near import MIN_TOKENS, near_duplicates
+from sft_assets.deduped.near import find_duplicates
+from sft_assets.deduped.profiles import MIN_TOKENS
 from sft_assets.folder import Folder
 from sft_assets.raw.asset import raw
-from sft_assets.record import Message
-from sft_assets.text import ASCII_TOKEN, TOKEN, jaccard, normal, shingles, tokens
+from sft_assets.text import jaccard, normal, shingles, tokens
+from sft_assets.text.plain import ASCII_TOKEN, TOKEN
 from tests.conftest import build, put, rows, say
 
 WORDS = [
@@ -181,31 +181,15 @@ def test_no_pair_above_the_threshold_is_left_and_who_goes_is_near_one_that_stays
                 else:
                     edited.insert(place, rng.choice(WORDS))
             texts.append(" ".join(edited))
-    made = [
-        compared(
-            bytes([i // 256, i % 256]) * 8,
-            "sft",
-            [Message("user", "q"), Message("assistant", t)],
-            None,
-            None,
-            None,
-            "s",
-            0,
-            0,
-            "answer",
-        )
-        for i, t in enumerate(texts)
-    ]
-    made.sort(key=lambda r: r.order)
-    sets = {r.row_id: shingles(r.texts[0], tokens(r.texts[0])) for r in made}
-    gone = {n.row_id: n for n in near_duplicates(made, threshold, keep_if_numbers_differ=False) if not n.guarded}
-    stay = [r.row_id for r in made if r.row_id not in gone]
-    for near in gone.values():
-        assert near.kept in stay
-        assert near.jaccard == pytest.approx(jaccard(sets[near.row_id], sets[near.kept]))
-        assert near.jaccard >= threshold
+    sets = [shingles(tokens(text)) for text in texts]
+    found = find_duplicates(texts, threshold, keep_if_numbers_differ=False)
+    stay = np.flatnonzero(found.stays)
+    for row in np.flatnonzero(~found.stays):
+        assert found.of[row] in stay
+        assert found.jaccard[row] == pytest.approx(jaccard(sets[row], sets[found.of[row]]))
+        assert found.jaccard[row] >= threshold
     left = [(a, b) for i, a in enumerate(stay) for b in stay[:i] if jaccard(sets[a], sets[b]) >= threshold]
-    assert len(left) <= 0.005 * len(gone) or (threshold < 0.8 and len(left) <= 1)
+    assert len(left) <= 0.005 * (len(texts) - len(stay)) or (threshold < 0.8 and len(left) <= 1)
 
 
 # --------------------------------------------------------------------------------------------------------------- text
@@ -239,14 +223,5 @@ def test_the_normal_form_is_final(text: str) -> None:
 
 def test_short_texts_are_compared_by_characters() -> None:
     short = "one two three"
-    assert shingles(short, tokens(short)) == {short[i : i + 3] for i in range(len(short) - 2)}
+    assert shingles(tokens(short)) == {short[i : i + 3] for i in range(len(short) - 2)}
     assert MIN_TOKENS == 5
-
-
-@given(st.lists(st.tuples(st.binary(min_size=1, max_size=1), st.binary(min_size=1, max_size=1))))
-def test_groups_are_the_connected_components_under_their_smallest_member(pairs: list[tuple[bytes, bytes]]) -> None:
-    found = groups(pairs)
-    assert set(found) == {member for pair in pairs for member in pair}
-    for a, b in pairs:
-        assert found[a] == found[b] <= min(a, b)
-    assert all(found[name] == name for name in found.values())

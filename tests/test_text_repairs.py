@@ -20,7 +20,7 @@ from sft_assets.recipe import Repair
 from sft_assets.record import Message
 from sft_assets.scored.rules import Example, rules
 from sft_assets.scored.search import hits
-from sft_assets.text_faults import FINDERS
+from sft_assets.text.faults import FINDERS
 
 KINDS: tuple[Repair, ...] = get_args(Repair)
 FENCE = "```\n{}\n```"

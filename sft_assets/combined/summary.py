@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sft_assets.languages import language_of
-from sft_assets.text_parts import without
+from sft_assets.text.parts import without
 from sft_assets.warehouse import Build
 
 MOST_FILES = 200  # of a folder of thousands the others are summed

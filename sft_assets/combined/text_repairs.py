@@ -3,7 +3,7 @@
     "Salt &amp; pepper from the cafÃ©"   html_entities, mojibake   ->   "Salt & pepper from the café"
     edit  repaired_mojibake  {"place": "turn 2", "count": 1, "first": {"at": 26, "before": " pepper from the cafÃ©"}}
 
-`sft_assets/text_faults.py` says what a fault is. The rules of `scored/rules/text_faults.yaml` mark the rows that have one where
+`sft_assets/text/faults.py` says what a fault is. The rules of `scored/rules/text_faults.yaml` mark the rows that have one where
 no repair is asked for.
 """
 
@@ -18,7 +18,7 @@ from sft_assets.combined.repairs import Edit
 from sft_assets.masks import mask
 from sft_assets.recipe import Repair
 from sft_assets.record import Message
-from sft_assets.text_faults import FINDERS, Change, can_have, find
+from sft_assets.text.faults import FINDERS, Change, can_have, find
 
 
 class Fault(NamedTuple):

@@ -8,11 +8,9 @@ and its accent become one); evidence is shown as it was written.
 
 from __future__ import annotations
 
-import unicodedata
-
 import regex
 
-from sft_assets.text import ASCII_TOKEN, TOKEN
+from sft_assets.text.plain import ASCII_TOKEN, TOKEN, folded
 
 CHARACTER = regex.compile(r"\X")  # nothing composes across the borders of what people see as one character
 
@@ -21,11 +19,7 @@ def token_spans(text: str) -> list[tuple[int, int]]:
     """Start and stop, in characters of the text, of each of its `tokens`."""
     if text.isascii():
         return [m.span() for m in ASCII_TOKEN.finditer(text.lower())]
-    spans = [m.span() for m in TOKEN.finditer(_normal(text).replace("’", "'"))]
-    pieces = [(m.start(), m.end(), len(_normal(m.group()))) for m in CHARACTER.finditer(text)]
+    spans = [m.span() for m in TOKEN.finditer(folded(text))]
+    pieces = [(m.start(), m.end(), len(folded(m.group()))) for m in CHARACTER.finditer(text)]
     origin = [(start, stop) for start, stop, width in pieces for _ in range(width)]
     return [(origin[start][0], origin[stop - 1][1]) for start, stop in spans]
-
-
-def _normal(text: str) -> str:
-    return unicodedata.normalize("NFC", text).lower()

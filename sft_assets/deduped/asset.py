@@ -11,18 +11,23 @@ source, then the source's name, then the id. The order of the input plays no par
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
-from uuid import UUID
+from contextlib import closing
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from sft_assets.asset import state
-from sft_assets.deduped.compared import Compared, compared
-from sft_assets.deduped.groups import groups
+from sft_assets.compiling import compiling
+from sft_assets.deduped import report
+from sft_assets.deduped.groups import named
+from sft_assets.deduped.near import Duplicates, near_duplicates, warm_up
+from sft_assets.deduped.profiles import TURNS, Profiles, bands_for, profiles
+from sft_assets.deduped.spill import Spill
 from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe
-from sft_assets.record import Message, uuids
+from sft_assets.record import uuid_array
 from sft_assets.warehouse import Build, Law, Table
 
 TABLE = Table(
@@ -41,112 +46,59 @@ TABLE = Table(
         ),
     ),
 )
+ROWS = 4096  # of a batch
 
 
-@state(TABLE, code=1)
+@state(TABLE, code=2)
 def deduped(build: Build, folder: Folder, recipe: Recipe) -> None:
     """The combined rows without exact and near duplicates; each that went names the row that stayed."""
     section = recipe.deduped
-    rows = list(_rows(build, recipe))
-    rows.sort(key=lambda r: r.order)
-    first: dict[bytes, bytes] = {}
-    gone: dict[bytes, tuple[str, bytes, float]] = {}
-    for row in rows:
-        keeper = first.setdefault(row.equal, row.row_id)
-        if keeper != row.row_id:
-            gone[row.row_id] = ("exact_duplicate", keeper, 1.0)
-    guarded: list[tuple[bytes, bytes]] = []
-    if section.near:
-        from sft_assets.deduped.near import near_duplicates
-
-        left = [r for r in rows if r.row_id not in gone]
-        total = len(rows) + len(left)
-        pairs = near_duplicates(
-            left,
-            section.threshold,
-            section.permutations,
-            section.keep_if_numbers_differ,
-            lambda done: build.progress(len(rows) + done, total) if done % 500 == 0 else None,
-        )
-        for near in pairs:
-            if near.guarded:
-                guarded.append((near.row_id, near.kept))
-            else:
-                gone[near.row_id] = ("near_duplicate", near.kept, near.jaccard)
-    _write(build, rows, gone, guarded)
+    total = build.parents["combined"].report["kept"]
+    with compiling(build.say):
+        warm_up()
+    with closing(Spill(folder.spill)) as shingles:
+        bands = bands_for(section.threshold, section.permutations) if section.near else (0, 1)
+        batches = build.stream(f"{TURNS} FROM combined", rows=ROWS)
+        rows = profiles(batches, section.compare, bands, section.permutations, shingles, lambda n: build.progress(n, total))
+        priorities = {source.name: source.priority for source in recipe.sources}
+        priority = np.array([priorities.get(name, 0) for name in rows.sources], np.int64)
+        found = near_duplicates(rows, shingles, section.threshold, section.keep_if_numbers_differ, priority, section.near)
+    _write(build, rows, found)
+    build.notes |= report.of(build, rows.row_id, found, section.threshold)
 
 
-def _rows(build: Build, recipe: Recipe) -> Iterator[Compared]:
-    priorities = {s.name: s.priority for s in recipe.sources}
-    sql = "SELECT row_id, kind, messages, rejected, tools, label, source, coalesce(occurrence, 0) AS occurrence FROM combined"
-    done = 0
-    for batch in build.stream(sql):
-        ids = batch.column("row_id").storage.to_pylist()
-        names = ("kind", "messages", "rejected", "tools", "label", "source", "occurrence")
-        for row_id, kind, messages, rejected, tools, label, source, occurrence in zip(
-            ids, *(batch.column(n).to_pylist() for n in names), strict=True
-        ):
-            yield compared(
-                row_id,
-                kind,
-                [Message(**m) for m in messages],
-                rejected and [Message(**m) for m in rejected],
-                tools,
-                label,
-                source,
-                occurrence,
-                priorities.get(source, 0),
-                recipe.deduped.compare,
-            )
-        done += batch.num_rows
-        build.progress(done, None)
-
-
-def _write(
-    build: Build,
-    rows: list[Compared],
-    gone: dict[bytes, tuple[str, bytes, float]],
-    guarded: list[tuple[bytes, bytes]],
-) -> None:
-    for row_id, (reason, keeper, similarity) in sorted(gone.items()):
-        evidence = {"of": str(UUID(bytes=keeper)), "jaccard": round(similarity, 4)}
-        if keeper in gone:  # equal to a row that is itself the near duplicate of one that stays
-            _, stays, similarity = gone[keeper]
-            reason = "near_duplicate"
-            evidence = {"of": str(UUID(bytes=stays)), "jaccard": round(similarity, 4), "equal_to": evidence["of"]}
-        build.drop(row_id, reason, evidence)
-    kept = [r for r in rows if r.row_id not in gone]
-    near = groups(guarded)
-    same_prompt = Counter(r.prompt for r in kept)
-    smallest: dict[bytes, bytes] = {}
-    for r in kept:
-        if same_prompt[r.prompt] > 1:
-            smallest[r.prompt] = min(smallest.get(r.prompt, r.row_id), r.row_id)
-    table = pa.table(
-        {
-            "row_id": uuids([r.row_id for r in kept]),
-            "near_group": uuids([near.get(r.row_id) for r in kept]),
-            "conflict_group": uuids([smallest.get(r.prompt) for r in kept]),
-        }
-    )
-    build.con.register("kept", table)
+def _write(build: Build, rows: Profiles, found: Duplicates) -> None:
+    kept, gone = np.flatnonzero(found.stays), np.flatnonzero(~found.stays)
+    conflict = named(rows.prompt[kept], rows.row_id, kept)
+    columns = {"row_id": kept, "near_group": found.near_group[kept], "conflict_group": conflict}
+    build.con.register("kept", pa.table({name: _ids(rows.row_id, which) for name, which in columns.items()}))
     build.insert_sql(f"SELECT kept.*, content_hash FROM kept JOIN {build.of('combined')} USING (row_id)")
     build.con.unregister("kept")
-    build.notes["sample_dropped"] = samples(build)
-    build.notes["near_groups"] = len(set(near.values()))
-    build.notes["conflict_groups"] = len(smallest)
+    build.con.register(
+        "gone",
+        pa.table(
+            {
+                "row_id": _ids(rows.row_id, gone),
+                "reason": np.where(found.exact[gone], "exact_duplicate", "near_duplicate"),
+                "of": _ids(rows.row_id, found.of[gone]),
+                "jaccard": found.jaccard[gone].round(4),
+                "equal_to": _ids(rows.row_id, found.equal_to[gone]),
+            }
+        ),
+    )
+    build.drop_sql("""
+        SELECT row_id, reason,
+            CASE
+                WHEN equal_to IS NULL THEN to_json({'of': "of", 'jaccard': jaccard})
+                ELSE to_json({'of': "of", 'jaccard': jaccard, 'equal_to': equal_to})
+            END AS evidence
+        FROM gone
+    """)
+    build.con.unregister("gone")
+    build.notes["near_groups"] = len(np.unique(found.near_group[found.near_group >= 0]))
+    build.notes["conflict_groups"] = len(np.unique(conflict[conflict >= 0]))
 
 
-def samples(build: Build) -> list[dict[str, str]]:
-    """Ten dropped rows next to the row that stayed."""
-    rows = build.con.execute(f"""
-        WITH shown AS (SELECT * FROM {build.ledger("dropped")} ORDER BY reason DESC, row_id LIMIT 10)
-        SELECT left(d.row_id::VARCHAR, 8), d.reason, d.evidence ->> 'jaccard', gone.messages[-1].content,
-            left(kept.row_id::VARCHAR, 8), kept.messages[-1].content
-        FROM shown AS d
-        JOIN combined AS gone USING (row_id)
-        JOIN combined AS kept ON kept.row_id = (d.evidence ->> 'of')::UUID
-        ORDER BY d.reason DESC, d.row_id
-    """).fetchall()
-    names = ("row", "reason", "jaccard", "answer", "kept", "its answer")
-    return [dict(zip(names, map(str, row), strict=True)) for row in rows]
+def _ids(row_id: npt.NDArray[np.void], rows: npt.NDArray[np.int64]) -> Any:
+    """The ids of rows as an Arrow array, null for -1."""
+    return uuid_array(row_id[rows] if len(row_id) else row_id, rows < 0)

@@ -1,90 +1,225 @@
-"""Near duplicates: datasketch's MinHash LSH proposes, the exact Jaccard similarity decides.
+"""Exact and near duplicates among rows: MinHash bands propose, the exact Jaccard similarity of the shingle sets decides.
 
     "Name the capital of France, please, and say why."  0.86  "Name the capital of France, please, and explain why."
 
-Rows come in the order of keeping, best first, and are compared with rows that stay; so whoever goes is within the threshold of
-a row that stays, and the result does not depend on the order of the input. (Broder 1997; Leskovec, Rajaraman, Ullman, ch. 3.)
+    >>> find_duplicates(["Hello there.", "hello  there.", "Something else."]).of
+    array([-1,  0, -1])
+
+Rows are taken in the order of keeping, best first, and compared with rows that stay; so whoever goes is within the threshold of
+a row that stays, and the order of the input plays no part. (Broder 1997; Leskovec, Rajaraman, Ullman, ch. 3.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import xxhash
-from datasketch import MinHash, MinHashLSH
+import numpy.typing as npt
+import pyarrow as pa
 
-from sft_assets.deduped.compared import Compared
-from sft_assets.text import numbers, shingles, tokens
+from sft_assets.deduped.buckets import CROWDED, Band, buckets, shared_bands
+from sft_assets.deduped.groups import named
+from sft_assets.deduped.profiles import MIN_TOKENS, Profiles, bands_for, profiles
+from sft_assets.deduped.spill import Spill
+from sft_assets.deduped.verify import BINS, Sets, decide, ties
+from sft_assets.record import MESSAGES, uuids
 
-MIN_TOKENS = 5  # shorter texts are duplicates only when they are equal
-
-
-class Near(NamedTuple):
-    """A row that goes, the row that stays, and their similarity; or, `guarded`, a pair that a guard keeps apart."""
-
-    row_id: bytes
-    kept: bytes
-    jaccard: float
-    guarded: bool
+MARGIN = 0.1  # similarities are computed down to so much under the threshold
+Ints = npt.NDArray[np.int64]
 
 
-def bands(threshold: float, permutations: int) -> tuple[int, int]:
-    """Bands and rows a band with candidates well below the threshold, so that hardly a pair above it is missed."""
-    rows = 5 if threshold >= 0.75 else 4 if threshold >= 0.6 else 3 if threshold >= 0.4 else 2
-    return permutations // rows, rows
+@dataclass
+class Duplicates:
+    """What `near_duplicates` finds; rows are numbers.
+
+    of: the row that stays in its stead, -1 for a row that stays. exact: gone as an exact duplicate. equal_to: of a row that
+    equals one that itself went, that row, else -1. jaccard: to `of`. near_group: of rows that stay though they are within the
+    threshold of each other, the one with the smallest id among them; else -1. closest, to: of a row that stays, the similarity
+    to the nearest row under the threshold that was seen, and that row (-1: none). histogram: pairs by hundredths of similarity.
+    """
+
+    of: Ints
+    exact: npt.NDArray[np.bool_]
+    equal_to: Ints
+    jaccard: npt.NDArray[np.float64]
+    near_group: Ints
+    closest: npt.NDArray[np.float64]
+    to: Ints
+    histogram: Ints
+
+    @classmethod
+    def none(cls, rows: int) -> Duplicates:
+        """Of rows that all stay."""
+        nobody = [np.full(rows, -1, np.int64) for _ in range(4)]
+        return cls(
+            nobody[0],
+            np.zeros(rows, np.bool_),
+            nobody[1],
+            np.ones(rows),
+            nobody[2],
+            np.zeros(rows),
+            nobody[3],
+            np.zeros(BINS, np.int64),
+        )
+
+    @property
+    def stays(self) -> npt.NDArray[np.bool_]:
+        return self.of < 0
 
 
-def shingle_hashes(texts: Iterable[str]) -> tuple[int, np.ndarray[Any, np.dtype[np.uint64]]]:
-    """(number of tokens, sorted 64-bit hashes of the distinct shingles) of a row's texts."""
-    text = "\n".join(texts)
-    words = tokens(text)
-    hashes = {xxhash.xxh3_64_intdigest(s.encode()) for s in shingles(text, words)}
-    return len(words), np.array(sorted(hashes), dtype=np.uint64)
+def find_duplicates(
+    texts: Sequence[str] | Any, threshold: float = 0.8, keep_if_numbers_differ: bool = True, permutations: int = 128
+) -> Duplicates:
+    """The duplicates among texts (a list, or an Arrow string array): of equal or near ones the longest stays, then the first.
+
+    threshold: Jaccard similarity of word 3-gram sets, over 0 to 1. Texts of fewer than 5 tokens are compared for equality only.
+    """
+    array = texts if isinstance(texts, pa.Array) else pa.array(texts, pa.string())
+    batches = (_batch(array.slice(first, 8192), first) for first in range(0, len(array), 8192))
+    spill = Spill()
+    made = profiles(batches, "answer", bands_for(threshold, permutations), permutations, spill)
+    return near_duplicates(made, spill, threshold, keep_if_numbers_differ)
 
 
-def jaccard(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
-    """Jaccard similarity of two sorted arrays of distinct values."""
-    both = len(a) + len(b) - len(np.union1d(a, b))
-    return both / (len(a) + len(b) - both)
+def _batch(texts: Any, first: int) -> pa.RecordBatch:
+    """Texts as the answers of conversations that have nothing else."""
+    n = len(texts)
+    nothing = pa.nulls(n, pa.string())
+    parts = {"role": pa.array(np.zeros(n, np.int8)), "content": texts}
+    roles = pa.DictionaryArray.from_arrays(parts["role"], pa.array(["assistant"])).cast(pa.string())
+    columns = [
+        roles if f.name == "role" else texts if f.name == "content" else pa.nulls(n, f.type) for f in MESSAGES.value_type
+    ]
+    turns = pa.StructArray.from_arrays(columns, fields=list(MESSAGES.value_type))
+    messages = pa.ListArray.from_arrays(pa.array(np.arange(n + 1, dtype=np.int32)), turns, type=MESSAGES)
+    ids = np.zeros((n, 2), ">u8")
+    ids[:, 1] = np.arange(first, first + n)
+    same = pa.DictionaryArray.from_arrays(parts["role"], pa.array(["sft"])).cast(pa.string())
+    return pa.record_batch(
+        {
+            "row_id": uuids([bytes(i) for i in ids]),
+            "kind": same,
+            "label": pa.nulls(n, pa.bool_()),
+            "source": same,
+            "occurrence": pa.array(np.zeros(n, np.int32)),
+            "messages": messages,
+            "rejected": pa.nulls(n, MESSAGES),
+            "tools": nothing,
+        }
+    )
+
+
+def warm_up() -> None:
+    """Compile or load every kernel of this stage, on a handful of rows."""
+    words = ["the", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog", "and", "runs", "away"]
+    texts = [" ".join([*words, *more]) for more in (["1"], ["2"], ["2", "now"], ["2", "then", "é"])]
+    spill = Spill(in_memory=0)
+    made = profiles([_batch(pa.array([*texts, "a b c d e"]), 0)], "all", (25, 5), 128, spill)
+    near_duplicates(made, spill, 0.8, crowded=1)
 
 
 def near_duplicates(
-    rows: Iterable[Compared],
+    rows: Profiles,
+    shingles: Spill,
     threshold: float,
-    permutations: int = 128,
     keep_if_numbers_differ: bool = True,
-    progress: Callable[[int], None] = lambda done: None,
-) -> Iterator[Near]:
-    """Every row that goes, and every guarded pair of rows that stay. `rows` in the order of keeping."""
-    blank = MinHash(num_perm=permutations, hashfunc=lambda h: h, scheme="affine32")
-    index = MinHashLSH(num_perm=permutations, params=bands(threshold, permutations))
-    kept: list[tuple[bytes, bytes, np.ndarray[Any, Any], tuple[str, ...]]] = []
-    for done, row in enumerate(rows):
-        progress(done)
-        length, hashes = shingle_hashes(row.texts)
-        if length < MIN_TOKENS:
-            continue
-        signature = blank.copy()
-        signature.update_batch((hashes & np.uint64(0xFFFFFFFF)).tolist())
-        figures = tuple(n for text in row.texts for n in numbers(text)) if keep_if_numbers_differ else ()
-        same: list[Near] = []
-        guarded: list[Near] = []
-        for candidate in sorted(index.query(signature)):
-            other_id, scope, other, other_figures = kept[candidate]
-            if scope != row.scope:
-                continue
-            smaller, larger = sorted((len(hashes), len(other)))
-            if smaller < threshold * larger:
-                continue
-            similarity = jaccard(hashes, other)
-            if similarity >= threshold:
-                apart = figures != other_figures
-                (guarded if apart else same).append(Near(row.row_id, other_id, similarity, apart))
-        if same:
-            yield max(same, key=lambda n: n.jaccard)
-            continue
-        yield from guarded
-        index.insert(len(kept), signature)
-        kept.append((row.row_id, row.scope, hashes, figures))
+    priority: npt.NDArray[np.int64] | None = None,
+    near: bool = True,
+    crowded: int = CROWDED,
+) -> Duplicates:
+    """Every duplicate among the rows. priority: of each of `rows.sources`, the higher stays. near: False: exact ones only."""
+    found = Duplicates.none(len(rows))
+    order = Order(rows, priority)
+    _exact(rows, order, found)
+    if near:
+        _near(rows, order, shingles, threshold, keep_if_numbers_differ, crowded, found)
+        went = np.flatnonzero(found.exact & (found.of[found.of] >= 0))  # equal to a row that is the near duplicate of another
+        found.equal_to[went] = found.of[went]
+        found.jaccard[went] = found.jaccard[found.of[went]]
+        found.of[went] = found.of[found.of[went]]
+        found.exact[went] = False
+    return found
+
+
+class Order:
+    """Which of two rows is the better one to keep.
+
+    The source's priority, then the answer that ends well, then the longer answer (blanks do not count), then fewer surplus
+    blanks, then the longer answer with them (its paragraphs are marked), then how many equal records came before it in its
+    source, then the source's name, then the id.
+    """
+
+    def __init__(self, rows: Profiles, priority: npt.NDArray[np.int64] | None):
+        by_name = np.argsort(np.argsort(np.array(rows.sources, dtype=object))) if rows.sources else np.zeros(0, np.int64)
+        self.rows, self.place = rows, by_name
+        self.priority = np.zeros(len(rows.sources), np.int64) if priority is None else priority
+
+    def sorted(self, some: Ints) -> Ints:
+        """These rows, best first."""
+        rows = self.rows
+        source, (ends, said, surplus, length) = rows.source[some], rows.measures[some].T
+        ids = rows.row_id[some].view(">u8").reshape(-1, 2)
+        keys = (
+            ids[:, 1],
+            ids[:, 0],
+            self.place[source],
+            rows.occurrence[some],
+            -length,
+            surplus,
+            -said,
+            -ends,
+            -self.priority[source],
+        )
+        return some[np.lexsort(keys)]
+
+
+def _exact(rows: Profiles, order: Order, found: Duplicates) -> None:
+    """Of rows with equal hashes all but the best go."""
+    low = rows.equal[:, 0]
+    by_hash = np.argsort(low)
+    same = low[by_hash[1:]] == low[by_hash[:-1]]
+    some = np.unique(np.concatenate([by_hash[1:][same], by_hash[:-1][same]]))
+    if not len(some):
+        return
+    best_first = order.sorted(some)
+    grouped = best_first[np.lexsort((rows.equal[best_first, 1], rows.equal[best_first, 0]))]  # stable: best first in each group
+    starts = np.concatenate([[True], (rows.equal[grouped[1:]] != rows.equal[grouped[:-1]]).any(axis=1)])
+    keepers = grouped[starts][np.cumsum(starts) - 1]
+    gone = grouped[~starts]
+    found.of[gone] = keepers[~starts]
+    found.exact[gone] = True
+
+
+def _near(
+    rows: Profiles, order: Order, shingles: Spill, threshold: float, keep_if_numbers_differ: bool, crowded: int,
+    found: Duplicates,
+) -> None:  # fmt: skip
+    left = np.flatnonzero((found.of < 0) & (rows.tokens >= MIN_TOKENS)).astype(np.int32)
+    bands = shared_bands(rows.bands, rows.kind, left)
+    active = np.unique(np.concatenate([band.rows for band in bands])).astype(np.int64)
+    if not len(active):
+        return
+    number = np.full(len(rows), -1, np.int32)
+    number[active] = np.arange(len(active))
+    sets = Sets.of(*shingles.take(active))
+    best_first = number[order.sorted(active)].astype(np.int64)
+    guard = rows.scope[active] * np.uint64(0x9E3779B97F4A7C15)
+    if keep_if_numbers_differ:
+        guard ^= rows.figures[active]
+    bands = [Band(number[band.rows], band.keys) for band in bands]
+    made = buckets(bands, guard, sets.values, sets.bounds, sets.sizes, threshold, crowded)
+    verdicts = decide(best_first, made, guard, sets, threshold, max(threshold - MARGIN, threshold / 2))
+    gone = verdicts.of >= 0
+    found.of[active[gone]] = active[verdicts.of[gone]]
+    found.jaccard[active[gone]] = verdicts.jaccard[gone]
+    found.histogram += verdicts.histogram
+    close = np.flatnonzero(~gone & (verdicts.to >= 0))
+    found.closest[active[close]], found.to[active[close]] = verdicts.closest[close], active[verdicts.to[close]]
+    if (guard == guard[0]).all():
+        return
+    rank = np.empty(len(active), np.int64)
+    rank[best_first] = np.arange(len(active))
+    roots = ties(bands, rank, ~gone, guard, sets, threshold)
+    found.near_group[active] = named(roots, rows.row_id, active)

@@ -20,7 +20,7 @@ import orjson
 from sft_assets.recipe import Repair
 from sft_assets.record import Message
 from sft_assets.text import normal, tokens
-from sft_assets.text_faults import MOJIBAKE, can_have, find
+from sft_assets.text.faults import MOJIBAKE, can_have, find
 
 Span = tuple[int, int]
 

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from sft_assets.record import Conversation, Message, messages_array
 from sft_assets.scored.checks import CHECKS, Span, Turn
 from sft_assets.scored.rules import Rule, Where
-from sft_assets.text_parts import without
+from sft_assets.text.parts import without
 
 MATCHED_CHARS = 200
 

@@ -111,6 +111,7 @@ class Build:
     number: int
     parents: dict[str, Version]
     progress: Callable[[int, int | None], None] = lambda done, total: None
+    say: Callable[[str], None] = lambda text: None
     records_in: int = 0
     created: int = 0
     notes: dict[str, Any] = field(default_factory=dict)
@@ -128,6 +129,7 @@ class Build:
         inputs: Mapping[str, str],
         keep_versions: int = 5,
         progress: Callable[[int, int | None], None] = lambda done, total: None,
+        say: Callable[[str], None] = lambda text: None,
     ) -> Iterator[Build]:
         """Write the next version of `spec`. `inputs`: the data version of each parent, tables or not.
 
@@ -137,7 +139,7 @@ class Build:
         start = time.monotonic()
         known = {v.asset: v for v in read_versions(con)}
         number = known[spec.name].number + 1 if spec.name in known else 1
-        build = cls(con, spec, number, {name: known[name] for name in inputs if name in known}, progress)
+        build = cls(con, spec, number, {name: known[name] for name in inputs if name in known}, progress, say)
         con.execute("BEGIN")
         try:
             columns = ", ".join(f"{name} {kind}" for name, kind in spec.columns.items())

@@ -18,7 +18,7 @@ import regex
 
 from sft_assets.recipe import Repair
 from sft_assets.record import Message
-from sft_assets.text_parts import outside_code
+from sft_assets.text.parts import outside_code
 
 
 class Change(NamedTuple):
