@@ -207,6 +207,10 @@ class Deduped(Section):
     compare: Literal["all", "prompt", "answer"] = Field(default="all", description="user and assistant turns, or one side")
     keep_if_numbers_differ: bool = True
     permutations: int = Field(default=128, ge=16, le=512)
+    bloom: bool = Field(default=False, description="hold Bloom filters instead of signatures, for more rows than memory")
+    bloom_rows: int | None = Field(default=None, ge=1, description="rows to size the filters for; default: those there are")
+    bloom_false_positives: float = Field(default=0.001, gt=0, lt=1, description="share of rows wrongly taken for duplicates")
+    bloom_confirm: bool = Field(default=True, description="compare what the filters hit; without it hits go as they are")
 
 
 class Benchmark(Section):

@@ -11,6 +11,7 @@ source, then the source's name, then the id. The order of the input plays no par
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -21,6 +22,7 @@ import pyarrow as pa
 from sft_assets.asset import state
 from sft_assets.compiling import compiling
 from sft_assets.deduped import report
+from sft_assets.deduped.bloom import bloom_duplicates
 from sft_assets.deduped.groups import named
 from sft_assets.deduped.near import Duplicates, near_duplicates, warm_up
 from sft_assets.deduped.profiles import TURNS, Profiles, bands_for, profiles
@@ -37,16 +39,16 @@ TABLE = Table(
     laws=(
         Law(
             "duplicates_have_a_keeper",
-            "every duplicate that went names a row that stayed",
+            "every duplicate that went names a row that stayed (but for those that a Bloom filter alone told)",
             """
             SELECT count(*) FROM {dropped} AS d
             LEFT JOIN {table} AS kept ON kept.row_id = (d.evidence ->> 'of')::UUID
-            WHERE kept.row_id IS NULL
+            WHERE kept.row_id IS NULL AND d.reason <> 'bloom_duplicate'
             """,
         ),
     ),
 )
-ROWS = 4096  # of a batch
+BATCH = 4096  # rows
 
 
 @state(TABLE, code=2)
@@ -57,14 +59,39 @@ def deduped(build: Build, folder: Folder, recipe: Recipe) -> None:
     with compiling(build.say):
         warm_up()
     with closing(Spill(folder.spill)) as shingles:
-        bands = bands_for(section.threshold, section.permutations) if section.near else (0, 1)
-        batches = build.stream(f"{TURNS} FROM combined", rows=ROWS)
-        rows = profiles(batches, section.compare, bands, section.permutations, shingles, lambda n: build.progress(n, total))
+        bands = bands_for(section.threshold, section.permutations) if section.near and not section.bloom else (0, 1)
+        passes = 2 if section.near and section.bloom else 1
+        rows = profiles(
+            build.stream(f"SELECT {TURNS} FROM combined", rows=BATCH),
+            section.compare,
+            bands,
+            section.permutations,
+            shingles if bands[0] else None,
+            lambda done: build.progress(done, passes * total),
+        )
         priorities = {source.name: source.priority for source in recipe.sources}
         priority = np.array([priorities.get(name, 0) for name in rows.sources], np.int64)
-        found = near_duplicates(rows, shingles, section.threshold, section.keep_if_numbers_differ, priority, section.near)
+        if section.near and section.bloom:
+            read = _reader(build, rows)
+            found = bloom_duplicates(
+                read, rows, section, priority, shingles, lambda done: build.progress(total + done, passes * total)
+            )
+        else:
+            found = near_duplicates(rows, shingles, section.threshold, section.keep_if_numbers_differ, priority, section.near)
     _write(build, rows, found)
-    build.notes |= report.of(build, rows.row_id, found, section.threshold)
+    build.notes |= report.of(build, rows.row_id, found)
+
+
+def _reader(build: Build, rows: Profiles) -> Callable[[npt.NDArray[np.int64] | None], Iterator[pa.RecordBatch]]:
+    """Batches of the rows with these numbers in this order, or of all in any order; with their numbers."""
+
+    def read(order: npt.NDArray[np.int64] | None) -> Iterator[pa.RecordBatch]:
+        some = np.arange(len(rows)) if order is None else order
+        numbers = pa.table({"row_id": _ids(rows.row_id, some), "number": some, "place": np.arange(len(some))})
+        sql = f"SELECT {TURNS}, number FROM combined JOIN numbers USING (row_id)"
+        return build.stream(sql if order is None else f"{sql} ORDER BY place", rows=BATCH, numbers=numbers)
+
+    return read
 
 
 def _write(build: Build, rows: Profiles, found: Duplicates) -> None:
@@ -79,7 +106,9 @@ def _write(build: Build, rows: Profiles, found: Duplicates) -> None:
         pa.table(
             {
                 "row_id": _ids(rows.row_id, gone),
-                "reason": np.where(found.exact[gone], "exact_duplicate", "near_duplicate"),
+                "reason": np.select(
+                    [found.exact[gone], found.unconfirmed[gone]], ["exact_duplicate", "bloom_duplicate"], "near_duplicate"
+                ),
                 "of": _ids(rows.row_id, found.of[gone]),
                 "jaccard": found.jaccard[gone].round(4),
                 "equal_to": _ids(rows.row_id, found.equal_to[gone]),
@@ -89,6 +118,7 @@ def _write(build: Build, rows: Profiles, found: Duplicates) -> None:
     build.drop_sql("""
         SELECT row_id, reason,
             CASE
+                WHEN "of" IS NULL THEN to_json({'confirmed': false, 'equal_to': equal_to})
                 WHEN equal_to IS NULL THEN to_json({'of': "of", 'jaccard': jaccard})
                 ELSE to_json({'of': "of", 'jaccard': jaccard, 'equal_to': equal_to})
             END AS evidence

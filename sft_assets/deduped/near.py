@@ -36,7 +36,8 @@ class Duplicates:
 
     of: the row that stays in its stead, -1 for a row that stays. exact: gone as an exact duplicate. equal_to: of a row that
     equals one that itself went, that row, else -1. jaccard: to `of`. near_group: of rows that stay though they are within the
-    threshold of each other, the one with the smallest id among them; else -1. closest, to: of a row that stays, the similarity
+    threshold of each other, the one with the smallest id among them; else -1. unconfirmed: gone on the word of a Bloom filter
+    alone, which names no row (`of` is -1). closest, to: of a row that stays, the similarity
     to the nearest row under the threshold that was seen, and that row (-1: none). histogram: pairs by hundredths of similarity.
     """
 
@@ -48,25 +49,29 @@ class Duplicates:
     closest: npt.NDArray[np.float64]
     to: Ints
     histogram: Ints
+    unconfirmed: npt.NDArray[np.bool_]
 
     @classmethod
     def none(cls, rows: int) -> Duplicates:
         """Of rows that all stay."""
         nobody = [np.full(rows, -1, np.int64) for _ in range(4)]
         return cls(
-            nobody[0],
-            np.zeros(rows, np.bool_),
-            nobody[1],
-            np.ones(rows),
-            nobody[2],
-            np.zeros(rows),
-            nobody[3],
-            np.zeros(BINS, np.int64),
-        )
+            nobody[0], np.zeros(rows, np.bool_), nobody[1], np.ones(rows), nobody[2], np.zeros(rows), nobody[3],
+            np.zeros(BINS, np.int64), np.zeros(rows, np.bool_),
+        )  # fmt: skip
 
     @property
     def stays(self) -> npt.NDArray[np.bool_]:
-        return self.of < 0
+        return (self.of < 0) & ~self.unconfirmed
+
+    def take_over(self, rows: Ints, others: Duplicates) -> None:
+        """Put in what was found among some rows, `others` with its own numbers; what its rows were before is forgotten."""
+        for name in ("of", "equal_to", "near_group", "to"):
+            theirs = getattr(others, name)
+            getattr(self, name)[rows] = np.where(theirs < 0, -1, rows[theirs])
+        for name in ("exact", "jaccard", "closest"):
+            getattr(self, name)[rows] = getattr(others, name)
+        self.histogram += others.histogram
 
 
 def find_duplicates(

@@ -52,7 +52,7 @@ MIN_TOKENS = 5  # shorter texts are duplicates only when they are equal
 ROLES = ("system", "user", "assistant", "tool")
 KINDS = ("sft", "preference", "unpaired", "prompt")
 COMPARED, ASIDE, ASKED, ANSWER = 1, 2, 4, 8  # what a turn is: flags
-TURNS = "SELECT row_id, kind, label, source, coalesce(occurrence, 0) AS occurrence, messages, rejected, tools"
+TURNS = "row_id, kind, label, source, coalesce(occurrence, 0) AS occurrence, messages, rejected, tools"
 
 
 class Profiles(NamedTuple):
@@ -86,6 +86,7 @@ class _Slice(NamedTuple):
     measures: Any
     bands: Any
     counts: Any  # shingles of each row
+    signatures: Any  # rows x permutations, where they are asked for
     shingles: Any
 
 
@@ -110,10 +111,10 @@ def profiles(
     compare: Compare,
     bands: tuple[int, int],
     permutations: int,
-    shingles: Spill,
+    shingles: Spill | None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Profiles:
-    """The profile of every row of `batches` (columns as TURNS has them); their shingle hashes go to `shingles`."""
+    """The profile of every row of `batches` (columns as TURNS has them); their shingle hashes go to `shingles`, if any."""
     made: list[list[Any]] = []
     names: dict[str, int] = {}
     done = 0
@@ -127,8 +128,9 @@ def profiles(
                 _sources(source, names),
                 occurrence.to_numpy(zero_copy_only=False).astype(np.int32),
             ]
-            for part in parts:
-                shingles.add(part.shingles, part.counts)
+            if shingles is not None:
+                for part in parts:
+                    shingles.add(part.shingles, part.counts)
             made.append(taken + [np.concatenate([part[i] for part in parts]) for i in range(7)])
             done += batch.num_rows
             progress(done)
@@ -165,15 +167,30 @@ def _none(bands: int) -> Profiles:
     )  # fmt: skip
 
 
+def signatures(
+    batches: Iterable[pa.RecordBatch], compare: Compare, permutations: int
+) -> Iterator[tuple[pa.RecordBatch, npt.NDArray[np.int64], npt.NDArray[np.uint32]]]:
+    """Each batch with the rows of it that have MIN_TOKENS or more, and their MinHash signatures (rows x permutations)."""
+    with ThreadPoolExecutor(cores()) as pool:
+        for batch, parts in _ahead(pool, batches, compare, (0, 1), permutations, signed=True):
+            long_enough = np.flatnonzero(np.concatenate([part.tokens for part in parts]) >= MIN_TOKENS)
+            yield batch, long_enough, np.concatenate([part.signatures for part in parts])[long_enough]
+
+
 def _ahead(
-    pool: ThreadPoolExecutor, batches: Iterable[pa.RecordBatch], compare: Compare, bands: tuple[int, int], permutations: int
+    pool: ThreadPoolExecutor,
+    batches: Iterable[pa.RecordBatch],
+    compare: Compare,
+    bands: tuple[int, int],
+    permutations: int,
+    signed: bool = False,
 ) -> Iterator[tuple[pa.RecordBatch, list[_Slice]]]:
     """Each batch with its slices; the next batch is fetched while this one is worked on."""
     waiting: list[tuple[pa.RecordBatch, list[Future[_Slice]]]] = []
     for batch in batches:
         turns = Turns.of(batch, compare)
         edges = np.linspace(0, batch.num_rows, cores() + 1).astype(int)
-        jobs = [pool.submit(_sliced, turns, a, b, bands, permutations) for a, b in pairwise(edges) if a < b]
+        jobs = [pool.submit(_sliced, turns, a, b, bands, permutations, signed) for a, b in pairwise(edges) if a < b]
         waiting.append((batch, jobs))
         if len(waiting) > 1:
             first, jobs = waiting.pop(0)
@@ -264,7 +281,7 @@ def _sources(values: Any, names: dict[str, int]) -> npt.NDArray[np.int32]:
 # ----------------------------------------------------------------------------------------------------------- the kernel
 
 
-def _sliced(turns: Turns, first: int, stop: int, bands: tuple[int, int], permutations: int) -> _Slice:
+def _sliced(turns: Turns, first: int, stop: int, bands: tuple[int, int], permutations: int, signed: bool = False) -> _Slice:
     """The kernel over some rows of a batch."""
     rows = stop - first
     ends = [side.text.offsets[side.bounds[first : stop + 1]] for side in (turns.messages, turns.rejected)]
@@ -274,7 +291,7 @@ def _sliced(turns: Turns, first: int, stop: int, bands: tuple[int, int], permuta
     out = _Slice(
         np.zeros((rows, 2), np.uint64), np.zeros(rows, np.uint64), np.zeros(rows, np.uint64), np.zeros(rows, np.uint64),
         np.zeros(rows, np.int32), np.zeros((rows, 4), np.int32), np.zeros((rows, bands[0]), np.uint32),
-        np.zeros(rows, np.int64), np.empty(room, np.uint64),
+        np.zeros(rows, np.int64), np.zeros((rows if signed else 0, permutations), np.uint32), np.empty(room, np.uint64),
     )  # fmt: skip
     a, b = permutations_of(permutations)
     classes, lowers = characters.tables()
@@ -293,7 +310,7 @@ def _profile(  # type: ignore[no-untyped-def]
     m_bounds, m_offsets, m_data, m_what, m_role, m_calls,
     r_bounds, r_offsets, r_data, r_what, r_role, r_calls,
     kind, aside, calls_count, classes, lowers, a, b, band_rows, longest,
-    equal, prompt, scope, figures, tokens, measures, bands, counts, shingles,
+    equal, prompt, scope, figures, tokens, measures, bands, counts, signatures, shingles,
 ):  # fmt: skip
     hashes, starts, stops = np.empty(longest, np.uint64), np.empty(longest, np.int64), np.empty(longest, np.int64)
     letters = np.empty(longest, np.uint32)
@@ -361,7 +378,11 @@ def _profile(  # type: ignore[no-untyped-def]
                     count = token_characters(r_data, starts[i], stops[i], classes, lowers, letters, count)
             free = character_grams(letters, count, shingles, free)
         counts[out] = free - begin
+        if not bands.shape[1] and not len(signatures):
+            continue
         sign(shingles[begin:free], a, b, signature)
+        if len(signatures):
+            signatures[out] = signature
         for band in range(bands.shape[1]):
             h = np.uint64(0)
             for k in range(band * band_rows, (band + 1) * band_rows):

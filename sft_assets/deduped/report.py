@@ -19,7 +19,7 @@ WIDTH = 90  # characters of a text
 LEAD = 30  # of them before the first difference
 
 
-def of(build: Build, row_id: npt.NDArray[np.void], found: Duplicates, threshold: float) -> dict[str, Any]:
+def of(build: Build, row_id: npt.NDArray[np.void], found: Duplicates) -> dict[str, Any]:
     """The notes of the version: counts, and tables with texts whose names begin with `sample_`."""
     near = np.flatnonzero((found.of >= 0) & ~found.exact & (found.equal_to < 0))
     above = near[np.lexsort((near, found.jaccard[near]))][:SHOWN]

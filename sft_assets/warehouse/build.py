@@ -171,9 +171,11 @@ class Build:
         """The one value of a query."""
         return self.con.execute(sql).fetchall()[0][0]
 
-    def stream(self, sql: str, rows: int = 8192) -> Iterator[pa.RecordBatch]:
-        """Arrow batches of a query over what is committed, while this build writes."""
+    def stream(self, sql: str, rows: int = 8192, **tables: pa.Table) -> Iterator[pa.RecordBatch]:
+        """Arrow batches of a query over what is committed, and `tables`, while this build writes."""
         with self.con.cursor() as cursor:
+            for name, table in tables.items():
+                cursor.register(name, table)
             yield from cursor.sql(sql).to_arrow_reader(rows)
 
     # ------------------------------------------------------------------------------------------------------ writing

@@ -1,0 +1,125 @@
+"""Near duplicates of more rows than there is memory for: a Bloom filter for each band, from datasketch's MinHashLSHBloom.
+
+    a row is seen    ->  its 25 bands are new     ->  it stays, and nothing of it is held
+    another is seen  ->  band 17 was seen before  ->  a hit
+
+A hit names no row, so the rows are read once more: those that share the band of a hit, few as a rule, are compared as ever, and
+the result is that of the ordinary way. Without confirmation a hit goes as it is, best rows first, and one in so many is a row
+that is like no other. (Khan et al. 2024, LSHBloom, arXiv:2411.04257.)
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from sft_assets.deduped.near import Duplicates, Order, near_duplicates
+from sft_assets.deduped.profiles import Profiles, bands_for, profiles, signatures
+from sft_assets.deduped.spill import Spill
+from sft_assets.errors import SftError
+from sft_assets.recipe import Deduped
+
+Ints = npt.NDArray[np.int64]
+Read = Callable[[Ints | None], Iterable[pa.RecordBatch]]
+_PRIME = np.uint64((1 << 61) - 1)
+
+
+class Seen:
+    """Which bands were seen before, of signatures that come one after the other.
+
+    rows: how many are to come. false_positives: the share of them for which a filter may say "seen" of a band that was not;
+    each of the filters gets its part of it.
+
+    Raises:
+        SftError: the package that datasketch needs for it is not installed.
+    """
+
+    def __init__(self, rows: int, false_positives: float, bands: tuple[int, int], permutations: int):
+        from datasketch import MinHashLSHBloom
+
+        self.bands = bands
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # that it is in memory
+                self.index = MinHashLSHBloom(num_perm=permutations, n=max(rows, 1), fp=false_positives / bands[0], params=bands)
+        except ImportError:
+            raise SftError(
+                "deduped.bloom needs the package pybloomfilter3, which is compiled when it is installed (a C compiler and the "
+                "Python headers are needed): pip install 'sft-assets[bloom]', or take `bloom` out of the recipe"
+            ) from None
+
+    def keys(self, signatures: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint64]:
+        """The hash of each band as datasketch makes it: the sum of its values (rows x bands)."""
+        number, width = self.bands
+        sums: npt.NDArray[np.uint64] = signatures[:, : number * width].astype(np.uint64).reshape(-1, number, width).sum(axis=2)
+        return sums % _PRIME
+
+    def add(self, keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+        """Whether each band of each row was seen before it; from now on it was."""
+        hits = np.empty(keys.shape, np.bool_)
+        for band, table in enumerate(self.index.hashtables):
+            hits[:, band] = list(map(table.bloom_filter.add, keys[:, band].tolist()))
+        return hits
+
+
+def bloom_duplicates(
+    read: Read, rows: Profiles, section: Deduped, priority: Ints, spill: Spill, progress: Callable[[int], None]
+) -> Duplicates:
+    """The duplicates among `rows`, whose profiles have no bands.
+
+    read: the rows' batches with their numbers in the column `number`: of the rows given in their order, or of all in any order.
+    spill: for the shingles of the rows that have to be compared.
+    """
+    exact = near_duplicates(rows, spill, section.threshold, section.keep_if_numbers_differ, priority, near=False)
+    bands = bands_for(section.threshold, section.permutations)
+    seen = Seen(max(len(rows), section.bloom_rows or 0), section.bloom_false_positives, bands, section.permutations)
+    if not section.bloom_confirm:
+        best_first = Order(rows, priority).sorted(np.flatnonzero(exact.stays))
+        for batch, some, signed in signatures(_counted(read(best_first), progress), section.compare, section.permutations):
+            hit = seen.add(seen.keys(signed)).any(axis=1)
+            exact.unconfirmed[_numbers(batch)[some[hit]]] = True
+        went = np.flatnonzero(exact.exact & exact.unconfirmed[exact.of])
+        exact.equal_to[went], exact.of[went], exact.exact[went], exact.unconfirmed[went] = exact.of[went], -1, False, True
+        return exact
+    hits = [np.zeros(0, np.uint64)]
+    for _, _, signed in signatures(_counted(read(None), progress), section.compare, section.permutations):
+        keys = seen.keys(signed)
+        hits.append(_salted(keys)[seen.add(keys)])
+    wanted = np.unique(np.concatenate(hits))
+    numbers: list[Ints] = [np.zeros(0, np.int64)]
+
+    def shared() -> Iterator[pa.RecordBatch]:
+        for batch, some, signed in signatures(read(None), section.compare, section.permutations):
+            taken = some[np.isin(_salted(seen.keys(signed)), wanted).any(axis=1)]
+            numbers.append(_numbers(batch)[taken])
+            yield batch.take(pa.array(taken))
+
+    alike = profiles(shared(), section.compare, bands, section.permutations, spill)
+    priorities = dict(zip(rows.sources, priority, strict=True))
+    own = np.array([priorities[name] for name in alike.sources], np.int64)
+    found = near_duplicates(alike, spill, section.threshold, section.keep_if_numbers_differ, own)
+    exact.take_over(np.concatenate(numbers), found)
+    return exact
+
+
+def _numbers(batch: pa.RecordBatch) -> Ints:
+    numbers: Ints = batch.column("number").to_numpy(zero_copy_only=False).astype(np.int64)
+    return numbers
+
+
+def _salted(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """The keys of one band made different from those of the others."""
+    salt: Any = np.arange(keys.shape[1], dtype=np.uint64) << np.uint64(56)
+    return keys ^ salt  # type: ignore[no-any-return]
+
+
+def _counted(batches: Iterable[pa.RecordBatch], progress: Callable[[int], None]) -> Iterator[pa.RecordBatch]:
+    done = 0
+    for batch in batches:
+        yield batch
+        progress(done := done + batch.num_rows)
