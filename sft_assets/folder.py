@@ -80,6 +80,11 @@ class Folder:
         return self.root / "quarantine"
 
     @property
+    def embeddings(self) -> Path:
+        """The cache of embeddings."""
+        return self.root / "embeddings.sqlite"
+
+    @property
     def spill(self) -> Path:
         """What does not fit into memory while a state is built."""
         return self.root / ".spill"

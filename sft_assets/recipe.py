@@ -199,6 +199,15 @@ class Combined(Section):
     allowed_licenses: list[str] | None = Field(default=None, description="rows of other or unknown licences are dropped")
 
 
+class Semantic(Section):
+    """Duplicates in other words: prompt and answer are both similar, and numbers, negations and code are the same."""
+
+    model: str = Field(default="embedded", description="of sentence-transformers, by name or path")
+    prompt: Share = Field(default=0.95, gt=0, description="least cosine similarity of the prompts")
+    answer: Share = Field(default=0.9, gt=0, description="least cosine similarity of the answers")
+    exact_rows: int = Field(default=20_000, ge=0, description="up to so many the search is exact, beyond it approximate")
+
+
 class Deduped(Section):
     """Exact and near duplicates."""
 
@@ -207,6 +216,7 @@ class Deduped(Section):
     compare: Literal["all", "prompt", "answer"] = Field(default="all", description="user and assistant turns, or one side")
     keep_if_numbers_differ: bool = True
     permutations: int = Field(default=128, ge=16, le=512)
+    semantic: Semantic | None = Field(default=None, description="a second stage, on sentence embeddings; default: none")
     bloom: bool = Field(default=False, description="hold Bloom filters instead of signatures, for more rows than memory")
     bloom_rows: int | None = Field(default=None, ge=1, description="rows to size the filters for; default: those there are")
     bloom_false_positives: float = Field(default=0.001, gt=0, lt=1, description="share of rows wrongly taken for duplicates")

@@ -149,6 +149,11 @@ def what_if(result: WhatIf) -> None:
         out.print(f"  [red]-[/] {row}  {plain(reason)}  {plain(short(evidence_text(evidence)))}", soft_wrap=True)
     for row in result.come:
         out.print(f"  [green]+[/] {row}", soft_wrap=True)
+    for name, entries in result.samples.items():
+        out.print(f"[bold]{plain(name.removeprefix('sample_').replace('_', ' '))} the cut[/]")
+        for entry in entries:
+            how, row, text, other, its = (plain(str(value)) for value in entry.values())
+            out.print(f"  {how}  {row} {text}\n  {' ' * len(how)}  {other} {its}", soft_wrap=True)
     out.print("[dim]nothing was stored; put the setting into recipe.yaml to have it so[/]")
 
 

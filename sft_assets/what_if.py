@@ -38,6 +38,7 @@ class WhatIf:
     changed: int = 0
     go: list[tuple[str, str, str]] = field(default_factory=list)  # row, reason, evidence
     come: list[str] = field(default_factory=list)
+    samples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # what the state has to show of either side of a cut
 
 
 class _Discard(Exception):
@@ -143,6 +144,7 @@ def _compared(build: Build, now: str, report: Mapping[str, Any]) -> WhatIf:
     """).fetchall()
     come = f"SELECT left(row_id::VARCHAR, 8) FROM {table} ANTI JOIN {now} USING (row_id) ORDER BY 1 LIMIT {SAMPLE}"
     result.come = [row for (row,) in build.con.execute(come).fetchall()]
+    result.samples = {name: then[name] for name in then if name.startswith("sample_just_") and then[name]}
     return result
 
 

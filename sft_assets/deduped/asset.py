@@ -28,7 +28,7 @@ from sft_assets.deduped.near import Duplicates, near_duplicates, warm_up
 from sft_assets.deduped.profiles import TURNS, Profiles, bands_for, profiles
 from sft_assets.deduped.spill import Spill
 from sft_assets.folder import Folder
-from sft_assets.recipe import Recipe
+from sft_assets.recipe import Recipe, Semantic
 from sft_assets.record import uuid_array
 from sft_assets.warehouse import Build, Law, Table
 
@@ -78,8 +78,25 @@ def deduped(build: Build, folder: Folder, recipe: Recipe) -> None:
             )
         else:
             found = near_duplicates(rows, shingles, section.threshold, section.keep_if_numbers_differ, priority, section.near)
+    if section.semantic:
+        _compare_meaning(build, rows, found, section.semantic, priority, folder)
     _write(build, rows, found)
     build.notes |= report.of(build, rows.row_id, found)
+
+
+def _compare_meaning(
+    build: Build, rows: Profiles, found: Duplicates, section: Semantic, priority: npt.NDArray[np.int64], folder: Folder
+) -> None:
+    from sft_assets.deduped.semantic import said_in, semantic_duplicates
+    from sft_assets.models.embedder import Embedder
+
+    said = dict(said_in(_reader(build, rows)(np.flatnonzero(found.stays))))
+    embedder = Embedder(section.model, folder.embeddings)
+    texts = 2 * len(said)
+    build.say(f"embedding {texts:,} texts with {section.model}; what was embedded before is in {folder.embeddings.name}")
+    build.notes["semantic"] = semantic_duplicates(
+        rows, found, said, embedder, section, priority, lambda done: build.progress(done, texts)
+    )
 
 
 def _reader(build: Build, rows: Profiles) -> Callable[[npt.NDArray[np.int64] | None], Iterator[pa.RecordBatch]]:
@@ -106,22 +123,21 @@ def _write(build: Build, rows: Profiles, found: Duplicates) -> None:
         pa.table(
             {
                 "row_id": _ids(rows.row_id, gone),
-                "reason": np.select(
-                    [found.exact[gone], found.unconfirmed[gone]], ["exact_duplicate", "bloom_duplicate"], "near_duplicate"
-                ),
+                "reason": found.reasons(gone),
                 "of": _ids(rows.row_id, found.of[gone]),
-                "jaccard": found.jaccard[gone].round(4),
-                "equal_to": _ids(rows.row_id, found.equal_to[gone]),
+                "jaccard": pa.array(found.jaccard[gone].round(4), mask=~found.compared(gone)),
+                "prompt_similarity": pa.array(found.meaning[gone, 0].round(4), from_pandas=True),
+                "answer_similarity": pa.array(found.meaning[gone, 1].round(4), from_pandas=True),
+                "through": _ids(rows.row_id, found.through[gone]),
+                "hit_in": pa.array(np.full(len(gone), "bloom filter"), mask=~found.unconfirmed[gone]),
             }
         ),
     )
     build.drop_sql("""
         SELECT row_id, reason,
-            CASE
-                WHEN "of" IS NULL THEN to_json({'confirmed': false, 'equal_to': equal_to})
-                WHEN equal_to IS NULL THEN to_json({'of': "of", 'jaccard': jaccard})
-                ELSE to_json({'of': "of", 'jaccard': jaccard, 'equal_to': equal_to})
-            END AS evidence
+            json_merge_patch(  -- which leaves out what is null
+                '{}', to_json(struct_pack("of", jaccard, prompt_similarity, answer_similarity, through, hit_in))
+            ) AS evidence
         FROM gone
     """)
     build.con.unregister("gone")

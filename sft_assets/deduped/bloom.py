@@ -84,7 +84,7 @@ def bloom_duplicates(
             hit = seen.add(seen.keys(signed)).any(axis=1)
             exact.unconfirmed[_numbers(batch)[some[hit]]] = True
         went = np.flatnonzero(exact.exact & exact.unconfirmed[exact.of])
-        exact.equal_to[went], exact.of[went], exact.exact[went], exact.unconfirmed[went] = exact.of[went], -1, False, True
+        exact.through[went], exact.of[went], exact.exact[went], exact.unconfirmed[went] = exact.of[went], -1, False, True
         return exact
     hits = [np.zeros(0, np.uint64)]
     for _, _, signed in signatures(_counted(read(None), progress), section.compare, section.permutations):

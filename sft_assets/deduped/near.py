@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from sft_assets.deduped.buckets import CROWDED, Band, buckets, shared_bands
 from sft_assets.deduped.groups import named
@@ -34,22 +36,24 @@ Ints = npt.NDArray[np.int64]
 class Duplicates:
     """What `near_duplicates` finds; rows are numbers.
 
-    of: the row that stays in its stead, -1 for a row that stays. exact: gone as an exact duplicate. equal_to: of a row that
-    equals one that itself went, that row, else -1. jaccard: to `of`. near_group: of rows that stay though they are within the
-    threshold of each other, the one with the smallest id among them; else -1. unconfirmed: gone on the word of a Bloom filter
-    alone, which names no row (`of` is -1). closest, to: of a row that stays, the similarity
-    to the nearest row under the threshold that was seen, and that row (-1: none). histogram: pairs by hundredths of similarity.
+    of: the row that stays in its stead, -1 for a row that stays. exact: gone as an exact duplicate. through: of a row that is
+    a duplicate of one that itself went, that one, else -1. jaccard: to `of`, or to `through`. near_group: of rows that stay
+    though they are within the threshold of each other, the one with the smallest id among them, else -1. closest, to: of a row that
+    stays, the similarity to the nearest row under the threshold that was seen, and that row (-1: none). histogram: pairs by
+    hundredths of similarity. unconfirmed: gone on the word of a Bloom filter alone, which names no row (`of` is -1).
+    meaning: of a semantic duplicate the cosines of prompt and answer, else NaN.
     """
 
     of: Ints
     exact: npt.NDArray[np.bool_]
-    equal_to: Ints
+    through: Ints
     jaccard: npt.NDArray[np.float64]
     near_group: Ints
     closest: npt.NDArray[np.float64]
     to: Ints
     histogram: Ints
     unconfirmed: npt.NDArray[np.bool_]
+    meaning: npt.NDArray[np.float64]  # rows x 2
 
     @classmethod
     def none(cls, rows: int) -> Duplicates:
@@ -57,16 +61,36 @@ class Duplicates:
         nobody = [np.full(rows, -1, np.int64) for _ in range(4)]
         return cls(
             nobody[0], np.zeros(rows, np.bool_), nobody[1], np.ones(rows), nobody[2], np.zeros(rows), nobody[3],
-            np.zeros(BINS, np.int64), np.zeros(rows, np.bool_),
+            np.zeros(BINS, np.int64), np.zeros(rows, np.bool_), np.full((rows, 2), np.nan),
         )  # fmt: skip
 
     @property
     def stays(self) -> npt.NDArray[np.bool_]:
         return (self.of < 0) & ~self.unconfirmed
 
+    def reasons(self, rows: Ints) -> npt.NDArray[Any]:
+        """Why these rows went, as the ledger has it."""
+        why = {"exact_duplicate": self.exact, "bloom_duplicate": self.unconfirmed, "semantic_duplicate": self.meaning[:, 0] > 0}
+        return np.select([flags[rows] for flags in why.values()], list(why), "near_duplicate")
+
+    def compared(self, rows: Ints) -> npt.NDArray[np.bool_]:
+        """Whether `jaccard` says anything of these rows."""
+        return np.isnan(self.meaning[rows, 0]) & ~self.unconfirmed[rows]
+
+    def tie(self, pairs: Sequence[tuple[int, int]], row_id: npt.NDArray[np.void]) -> None:
+        """Put rows that stay into one near_group with each other, and with the groups that they are in."""
+        if not pairs:
+            return
+        grouped = np.flatnonzero(self.near_group >= 0)
+        edges = np.concatenate([np.array(pairs), np.stack([grouped, self.near_group[grouped]], axis=1)])
+        some, places = np.unique(edges, return_inverse=True)
+        first, second = places.reshape(-1, 2).T
+        graph = coo_array((np.ones(len(edges)), (first, second)), shape=(len(some), len(some)))
+        self.near_group[some] = named(connected_components(graph, directed=False)[1], row_id, some)
+
     def take_over(self, rows: Ints, others: Duplicates) -> None:
         """Put in what was found among some rows, `others` with its own numbers; what its rows were before is forgotten."""
-        for name in ("of", "equal_to", "near_group", "to"):
+        for name in ("of", "through", "near_group", "to"):
             theirs = getattr(others, name)
             getattr(self, name)[rows] = np.where(theirs < 0, -1, rows[theirs])
         for name in ("exact", "jaccard", "closest"):
@@ -141,7 +165,7 @@ def near_duplicates(
     if near:
         _near(rows, order, shingles, threshold, keep_if_numbers_differ, crowded, found)
         went = np.flatnonzero(found.exact & (found.of[found.of] >= 0))  # equal to a row that is the near duplicate of another
-        found.equal_to[went] = found.of[went]
+        found.through[went] = found.of[went]
         found.jaccard[went] = found.jaccard[found.of[went]]
         found.of[went] = found.of[found.of[went]]
         found.exact[went] = False

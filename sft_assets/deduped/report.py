@@ -21,31 +21,33 @@ LEAD = 30  # of them before the first difference
 
 def of(build: Build, row_id: npt.NDArray[np.void], found: Duplicates) -> dict[str, Any]:
     """The notes of the version: counts, and tables with texts whose names begin with `sample_`."""
-    near = np.flatnonzero((found.of >= 0) & ~found.exact & (found.equal_to < 0))
+    meant = ~np.isnan(found.meaning[:, 0])
+    near = np.flatnonzero((found.of >= 0) & ~found.exact & (found.through < 0) & ~meant)
     above = near[np.lexsort((near, found.jaccard[near]))][:SHOWN]
     missed = np.flatnonzero(found.to >= 0)
     below = missed[np.lexsort((missed, -found.closest[missed]))][:SHOWN]
     keepers, sizes = np.unique(found.of[found.of >= 0], return_counts=True)
     largest = np.lexsort((keepers, -sizes))[:SHOWN]
-    exact = np.flatnonzero(found.exact)[:SHOWN]
+    exact = np.flatnonzero(found.exact)
+    exact = exact[np.lexsort((row_id[exact].view(">u8").reshape(-1, 2)[:, 0],))][:SHOWN]
+    semantic = np.flatnonzero(meant & (found.through < 0))
+    semantic = semantic[np.lexsort((semantic, found.meaning[semantic].sum(axis=1)))][:SHOWN]
     shown = np.concatenate([above, found.of[above], below, found.to[below], keepers[largest], exact, found.of[exact]])
+    shown = np.concatenate([shown, semantic, found.of[semantic]])
     texts = _texts(build, row_id, np.unique(shown))
 
-    def pair(similarity: float, row: int, other: int) -> dict[str, str]:
+    def pair(how: str, row: Any, other: Any) -> dict[str, str]:
         ours, theirs = apart(texts[row], texts[other])
         return {
-            "jaccard": f"{similarity:.4f}",
-            "row": _short(row_id, row),
-            "text": ours,
-            "stays": _short(row_id, other),
-            "its text": theirs,
-        }
+            "similarity": how, "row": _short(row_id, row), "text": ours, "stays": _short(row_id, other), "its text": theirs,
+        }  # fmt: skip
 
     return {
         "similarities": histogram(found.histogram),
-        "sample_just_above": [pair(found.jaccard[i], i, found.of[i]) for i in above],
-        "sample_just_below": [pair(found.closest[i], i, found.to[i]) for i in below],
-        "sample_dropped": [pair(1.0, i, found.of[i]) for i in exact] or [pair(found.jaccard[i], i, found.of[i]) for i in above],
+        "sample_just_above": [pair(f"{found.jaccard[i]:.4f}", i, found.of[i]) for i in above],
+        "sample_just_below": [pair(f"{found.closest[i]:.4f}", i, found.to[i]) for i in below],
+        "sample_dropped": [pair("equal", i, found.of[i]) for i in exact],
+        "sample_semantic": [pair("prompt {:.3f}, answer {:.3f}".format(*found.meaning[i]), i, found.of[i]) for i in semantic],
         "sample_largest_groups": [
             {"stays": _short(row_id, keepers[i]), "gone": f"{sizes[i]:,}", "text": texts[keepers[i]][:WIDTH]} for i in largest
         ],
