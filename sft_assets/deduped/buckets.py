@@ -37,50 +37,46 @@ class Band(NamedTuple):
     keys: npt.NDArray[np.uint32]
 
 
-def shared(keys: npt.NDArray[np.uint32], rows: npt.NDArray[np.int32]) -> Band:
-    """Those of `rows` whose key another has too. keys: one for each of `rows`."""
-    slots = 1 << max(10, min(26, len(keys).bit_length() + 3))
-    often = np.zeros(slots, np.uint8)
-    _count(keys, np.uint32(slots - 1), often)
-    some = _seen_twice(keys, np.uint32(slots - 1), often)
-    keys, rows = keys[some], rows[some]
-    order = np.argsort(keys, kind="stable")
-    keys, rows = keys[order], rows[order]
-    same = keys[1:] == keys[:-1]
-    shares = np.zeros(len(keys), np.bool_)
-    shares[1:] |= same
-    shares[:-1] |= same
-    return Band(rows[shares], keys[shares])
-
-
-@numba.njit(cache=True, nogil=True)
-def _count(keys, mask, often):  # type: ignore[no-untyped-def]
-    for key in keys:
-        slot = key & mask
-        if often[slot] < 2:
-            often[slot] += 1
-
-
-@numba.njit(cache=True, nogil=True)
-def _seen_twice(keys, mask, often):  # type: ignore[no-untyped-def]
-    out = np.empty(len(keys), np.int64)
-    n = 0
-    for i in range(len(keys)):
-        if often[keys[i] & mask] > 1:
-            out[n] = i
-            n += 1
-    return out[:n].copy()
-
-
 def shared_bands(bands: npt.NDArray[np.uint32], kind: npt.NDArray[np.uint8], rows: npt.NDArray[np.int32]) -> list[Band]:
-    """`shared` for each band, over the rows of one kind each."""
-    salt = kind[rows].astype(np.uint32) * np.uint32(0x9E3779B1)
+    """For each band those of `rows` whose key another row of their kind has too, equal keys beside each other."""
+    slots = 1 << max(10, min(26, len(rows).bit_length() + 3))
 
     def one(band: int) -> Band:
-        return shared(bands[rows, band] ^ salt, rows)
+        often = np.zeros(slots, np.uint8)
+        some, keys = _seen_twice(bands, band, kind, rows, np.uint32(slots - 1), often)
+        order = np.argsort(keys, kind="stable")
+        some, keys = some[order], keys[order]
+        same = keys[1:] == keys[:-1]
+        shares = np.zeros(len(keys), np.bool_)
+        shares[1:] |= same
+        shares[:-1] |= same
+        return Band(some[shares], keys[shares])
 
     with ThreadPoolExecutor(cores()) as pool:
         return list(pool.map(one, range(bands.shape[1])))
+
+
+@numba.njit(cache=True, nogil=True)
+def _seen_twice(bands, band, kind, rows, mask, often):  # type: ignore[no-untyped-def]
+    """The rows, and their keys, whose slot of `often` another row has too: all that share a key, and some that do not."""
+    keys = np.empty(len(rows), np.uint32)
+    shared = 0
+    for i in range(len(rows)):
+        row = rows[i]
+        keys[i] = bands[row, band] ^ np.uint32(np.uint32(kind[row]) * np.uint32(0x9E3779B1))
+        slot = keys[i] & mask
+        if often[slot] < 2:
+            often[slot] += 1
+            shared += often[slot]
+        else:
+            shared += 1
+    some, theirs = np.empty(shared, np.int32), np.empty(shared, np.uint32)
+    n = 0
+    for i in range(len(rows)):
+        if often[keys[i] & mask] > 1:
+            some[n], theirs[n] = rows[i], keys[i]
+            n += 1
+    return some[:n], theirs[:n]
 
 
 def buckets(

@@ -26,8 +26,9 @@ from sft_assets.deduped.groups import named
 from sft_assets.deduped.profiles import MIN_TOKENS, Profiles, bands_for, profiles
 from sft_assets.deduped.spill import Spill
 from sft_assets.deduped.verify import BINS, Sets, decide, ties
-from sft_assets.record import MESSAGES, uuids
+from sft_assets.record import MESSAGES, uuid_array
 
+BATCH = 8192
 MARGIN = 0.1  # similarities are computed down to so much under the threshold
 Ints = npt.NDArray[np.int64]
 
@@ -38,9 +39,9 @@ class Duplicates:
 
     of: the row that stays in its stead, -1 for a row that stays. exact: gone as an exact duplicate. through: of a row that is
     a duplicate of one that itself went, that one, else -1. jaccard: to `of`, or to `through`. near_group: of rows that stay
-    though they are within the threshold of each other, the one with the smallest id among them, else -1. closest, to: of a row that
-    stays, the similarity to the nearest row under the threshold that was seen, and that row (-1: none). histogram: pairs by
-    hundredths of similarity. unconfirmed: gone on the word of a Bloom filter alone, which names no row (`of` is -1).
+    though they are within the threshold of each other, the one with the smallest id among them, else -1. closest, to: of a row
+    that stays, the similarity to the nearest row under the threshold that was seen, and that row (-1: none). histogram: pairs
+    by hundredths of similarity. unconfirmed: gone on the word of a Bloom filter alone, which names no row (`of` is -1).
     meaning: of a semantic duplicate the cosines of prompt and answer, else NaN.
     """
 
@@ -75,7 +76,8 @@ class Duplicates:
 
     def compared(self, rows: Ints) -> npt.NDArray[np.bool_]:
         """Whether `jaccard` says anything of these rows."""
-        return np.isnan(self.meaning[rows, 0]) & ~self.unconfirmed[rows]
+        seen: npt.NDArray[np.bool_] = np.isnan(self.meaning[rows, 0]) & ~self.unconfirmed[rows]
+        return seen
 
     def tie(self, pairs: Sequence[tuple[int, int]], row_id: npt.NDArray[np.void]) -> None:
         """Put rows that stay into one near_group with each other, and with the groups that they are in."""
@@ -105,8 +107,7 @@ def find_duplicates(
 
     threshold: Jaccard similarity of word 3-gram sets, over 0 to 1. Texts of fewer than 5 tokens are compared for equality only.
     """
-    array = texts if isinstance(texts, pa.Array) else pa.array(texts, pa.string())
-    batches = (_batch(array.slice(first, 8192), first) for first in range(0, len(array), 8192))
+    batches = (_batch(texts[first : first + BATCH], first) for first in range(0, len(texts), BATCH))
     spill = Spill()
     made = profiles(batches, "answer", bands_for(threshold, permutations), permutations, spill)
     return near_duplicates(made, spill, threshold, keep_if_numbers_differ)
@@ -114,6 +115,7 @@ def find_duplicates(
 
 def _batch(texts: Any, first: int) -> pa.RecordBatch:
     """Texts as the answers of conversations that have nothing else."""
+    texts = texts if isinstance(texts, pa.Array) else pa.array(texts, pa.string())
     n = len(texts)
     nothing = pa.nulls(n, pa.string())
     parts = {"role": pa.array(np.zeros(n, np.int8)), "content": texts}
@@ -128,7 +130,7 @@ def _batch(texts: Any, first: int) -> pa.RecordBatch:
     same = pa.DictionaryArray.from_arrays(parts["role"], pa.array(["sft"])).cast(pa.string())
     return pa.record_batch(
         {
-            "row_id": uuids([bytes(i) for i in ids]),
+            "row_id": uuid_array(ids.view("V16")[:, 0], np.zeros(n, np.bool_)),
             "kind": same,
             "label": pa.nulls(n, pa.bool_()),
             "source": same,
@@ -227,7 +229,10 @@ def _near(
 ) -> None:  # fmt: skip
     left = np.flatnonzero((found.of < 0) & (rows.tokens >= MIN_TOKENS)).astype(np.int32)
     bands = shared_bands(rows.bands, rows.kind, left)
-    active = np.unique(np.concatenate([band.rows for band in bands])).astype(np.int64)
+    shares = np.zeros(len(rows), np.bool_)
+    for band in bands:
+        shares[band.rows] = True
+    active = np.flatnonzero(shares)
     if not len(active):
         return
     number = np.full(len(rows), -1, np.int32)

@@ -10,6 +10,7 @@ the Arrow buffers of a batch, a slice of it on each core.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
@@ -291,7 +292,7 @@ def _sliced(turns: Turns, first: int, stop: int, bands: tuple[int, int], permuta
     out = _Slice(
         np.zeros((rows, 2), np.uint64), np.zeros(rows, np.uint64), np.zeros(rows, np.uint64), np.zeros(rows, np.uint64),
         np.zeros(rows, np.int32), np.zeros((rows, 4), np.int32), np.zeros((rows, bands[0]), np.uint32),
-        np.zeros(rows, np.int64), np.zeros((rows if signed else 0, permutations), np.uint32), np.empty(room, np.uint64),
+        np.zeros(rows, np.int64), np.zeros((rows if signed else 0, permutations), np.uint32), _scratch(room),
     )  # fmt: skip
     a, b = permutations_of(permutations)
     classes, lowers = characters.tables()
@@ -302,6 +303,17 @@ def _sliced(turns: Turns, first: int, stop: int, bands: tuple[int, int], permuta
         turns.kind, turns.aside, turns.calls_count, classes, lowers, a, b, bands[1], longest, *out,
     )  # fmt: skip
     return out._replace(shingles=out.shingles[:n].copy())
+
+
+_own = threading.local()
+
+
+def _scratch(room: int) -> npt.NDArray[np.uint64]:
+    """Room for values that are copied before the thread asks again: memory that was touched before costs half the time."""
+    if getattr(_own, "values", None) is None or len(_own.values) < room:
+        _own.values = np.empty(room + room // 4, np.uint64)
+    values: npt.NDArray[np.uint64] = _own.values
+    return values
 
 
 @numba.njit(cache=True, nogil=True)
@@ -391,15 +403,26 @@ def _profile(  # type: ignore[no-untyped-def]
     return free
 
 
+@numba.njit(cache=True, nogil=True, inline="always")
+def _scrambled(shingle):  # type: ignore[no-untyped-def]
+    """MurmurHash3's 32-bit finalizer of a shingle hash's low half."""
+    h = np.uint32(shingle)
+    h = np.uint32(np.uint32(h ^ (h >> np.uint32(16))) * np.uint32(0x85EBCA6B))
+    h = np.uint32(np.uint32(h ^ (h >> np.uint32(13))) * np.uint32(0xC2B2AE35))
+    return np.uint32(h ^ (h >> np.uint32(16)))
+
+
 @numba.njit(cache=True, nogil=True)
 def sign(shingles, a, b, signature):  # type: ignore[no-untyped-def]
     """The MinHash signature of a set of shingle hashes (their low 32 bits), as datasketch's scheme affine32 makes it."""
     signature[:] = np.uint32(0xFFFFFFFF)
-    for shingle in shingles:
-        h = np.uint32(shingle)
-        h = np.uint32(np.uint32(h ^ (h >> np.uint32(16))) * np.uint32(0x85EBCA6B))
-        h = np.uint32(np.uint32(h ^ (h >> np.uint32(13))) * np.uint32(0xC2B2AE35))
-        h = np.uint32(h ^ (h >> np.uint32(16)))
-        for k in range(len(signature)):
-            value = np.uint32(a[k] * h + b[k])
-            signature[k] = min(signature[k], value)
+    if not len(shingles):
+        return
+    for i in range(0, len(shingles), 4):  # four at a time: the signature is read and written a fourth as often
+        last = len(shingles) - 1
+        h, j = _scrambled(shingles[i]), _scrambled(shingles[min(i + 1, last)])
+        k, m = _scrambled(shingles[min(i + 2, last)]), _scrambled(shingles[min(i + 3, last)])
+        for p in range(len(signature)):
+            x, y = np.uint32(a[p] * h + b[p]), np.uint32(a[p] * j + b[p])
+            z, w = np.uint32(a[p] * k + b[p]), np.uint32(a[p] * m + b[p])
+            signature[p] = min(signature[p], min(min(x, y), min(z, w)))

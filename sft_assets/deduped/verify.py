@@ -50,9 +50,13 @@ def in_parallel(kernel: Any, rows: int, *values: Any) -> None:
 
 @numba.njit(cache=True, nogil=True)
 def _make_sets(first, stop, values, bounds, sizes, parity):  # type: ignore[no-untyped-def]
+    longest = np.int64(0)
+    for row in range(first, stop):
+        longest = max(longest, bounds[row + 1] - bounds[row])
+    spread, counts = np.empty(longest, np.uint64), np.empty(longest + 2, np.int32)
     for row in range(first, stop):
         own = values[bounds[row] : bounds[row + 1]]
-        own.sort()
+        _sort_hashes(own, spread, counts)
         n = 0
         for i in range(len(own)):
             if n == 0 or own[i] != own[n - 1]:
@@ -61,6 +65,35 @@ def _make_sets(first, stop, values, bounds, sizes, parity):  # type: ignore[no-u
                 place = own[i] & np.uint64(64 * WORDS - 1)
                 parity[row, place >> np.uint64(6)] ^= np.uint64(1) << (place & np.uint64(63))
         sizes[row] = n
+
+
+@numba.njit(cache=True, nogil=True)
+def _sort_hashes(own, spread, counts):  # type: ignore[no-untyped-def]
+    """Sort hashes where they lie: as they are spread evenly, each goes near its place at once (a bucket sort, then insertion).
+
+    Repeats are the exception that would make it slow: where many are equal, numpy's sort takes over.
+    """
+    n = len(own)
+    counts[: n + 1] = 0
+    for value in own:
+        counts[((value >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32)] += 1
+    most, total = 0, 0
+    for k in range(n):
+        most = max(most, counts[k])
+        counts[k], total = total, total + counts[k]
+    if most > 32:
+        own.sort()
+        return
+    for value in own:
+        k = ((value >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32)
+        spread[counts[k]] = value
+        counts[k] += 1
+    for i in range(n):
+        value, j = spread[i], i
+        while j > 0 and own[j - 1] > value:
+            own[j] = own[j - 1]
+            j -= 1
+        own[j] = value
 
 
 @numba.njit(cache=True, nogil=True, inline="always")

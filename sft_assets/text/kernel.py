@@ -16,6 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
 
 from sft_assets.text import characters as c
 from sft_assets.text.plain import LONG
@@ -23,10 +26,11 @@ from sft_assets.text.plain import LONG
 SPACE, LETTER, DIGIT, MARK, CHARACTER = c.SPACE, c.LETTER, c.DIGIT, c.MARK, c.CHARACTER
 OPERATOR, APOSTROPHE, POINT, IGNORED = c.OPERATOR, c.APOSTROPHE, c.POINT, c.IGNORED
 CLASS, ENDS_WELL, COMPOSES, BLANK = c.CLASS, c.ENDS_WELL, c.COMPOSES, c.BLANK
-NEWLINE, QUOTE, HYPHEN, MINUS, CLOSING, BRACKET = 10, 39, 45, 0x2212, 41, 93
+NEWLINE, QUOTE, HYPHEN, MINUS, CLOSING, BRACKET, UNDERSCORE = 10, 39, 45, 0x2212, 41, 93, 95
 
 # places in texts are unsigned: a signed index is looked at twice, it might count from the end
 ZERO, ONE, TWO, THREE, FOUR = map(np.uint64, range(5))
+EIGHT = np.uint64(8)
 
 # what `scan` tells of a text beside its tokens, by place in an array
 LOW, HIGH, FIGURES, LENGTH, SAID, SURPLUS, ENDING = range(7)
@@ -35,6 +39,7 @@ STATS = 7
 _SEED, _OTHER_SEED = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 _PRIME, _OTHER_PRIME = np.uint64(0x9FB21C651E98DF25), np.uint64(0xD6E8FEB86659FD93)
 _GRAM, _NUMBER = np.uint64(0xA0761D6478BD642F), np.uint64(0xE7037ED1A0B428DB)
+_SMALL, _HIGH_BITS = np.uint64(0x2020202020202020), np.uint64(0x8080808080808080)  # of eight bytes
 _NO_STATE, _WORD, _WORD_QUOTE, _NUMBER_STATE, _NUMBER_POINT, _ONE = range(6)
 
 
@@ -73,9 +78,32 @@ def composed(array: Any) -> Any:
     return pc.replace_with_mask(array, mask, pa.array(texts, array.type))
 
 
+typed_intrinsic: Any = intrinsic  # called without the typing context, which type checkers do not know
+
+
+@typed_intrinsic  # type: ignore[untyped-decorator]
+def eight_bytes(typing_context: Any, data: Any, i: Any) -> Any:
+    """The eight bytes from place i on as a number, the first one lowest. They have to be there."""
+
+    def load(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        array = context.make_array(signature.args[0])(context, builder, values[0])
+        place = builder.gep(array.data, [values[1]])
+        return builder.load(builder.bitcast(place, ir.IntType(64).as_pointer()), align=1)
+
+    return types.uint64(data, i), load
+
+
 @numba.njit(cache=True, nogil=True)
 def find_composing(offsets, data, classes, doubtful):  # type: ignore[no-untyped-def]
     """Mark the texts that have a character which form NFC may change."""
+    i, stop = np.uint64(offsets[0]), np.uint64(offsets[-1])
+    while i + EIGHT <= stop and not eight_bytes(data, i) & _HIGH_BITS:
+        i += EIGHT
+    if i + EIGHT > stop:
+        while i < stop and data[i] < 0x80:
+            i += ONE
+        if i == stop:
+            return  # all is ASCII
     for text in range(len(offsets) - 1):
         i, stop = np.uint64(offsets[text]), np.uint64(offsets[text + 1])
         while i < stop:
@@ -124,6 +152,32 @@ def finished(h):  # type: ignore[no-untyped-def]
     return h ^ (h >> np.uint64(33))
 
 
+@numba.njit(cache=True, nogil=True, inline="always")
+def mixed_word(h, letters):  # type: ignore[no-untyped-def]
+    """A hash with up to eight ASCII letters more in it, one a byte."""
+    h = (h ^ letters) * _PRIME
+    return h ^ (h >> np.uint64(29))
+
+
+@typed_intrinsic  # type: ignore[untyped-decorator]
+def trailing_zeros(typing_context: Any, value: Any) -> Any:
+    """How many of the lowest bits are not set; 64 of zero."""
+
+    def count(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        return builder.cttz(values[0], ir.IntType(1)(0))
+
+    return types.uint64(value), count
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def letters_first(bytes_):  # type: ignore[no-untyped-def]
+    """How many of eight bytes, from the first, are ASCII letters."""
+    small = bytes_ | _SMALL
+    letters = (small + np.uint64(0x1F1F1F1F1F1F1F1F)) & (np.uint64(0xFAFAFAFAFAFAFAFA) - small) & ~bytes_ & _HIGH_BITS
+    others = ~letters & _HIGH_BITS
+    return trailing_zeros(others) >> np.uint64(3)
+
+
 @numba.njit(cache=True, nogil=True)
 def scan(data, start, stop, classes, lowers, hashes, starts, stops, n, stats):  # type: ignore[no-untyped-def]
     """Read one text: its tokens go to hashes, starts and stops (bytes) from place n on; returns the next free place.
@@ -131,48 +185,96 @@ def scan(data, start, stop, classes, lowers, hashes, starts, stops, n, stats):  
     The arrays need room for one token a byte. stats: LOW and HIGH get a 128-bit hash of the normal form, LENGTH its characters,
     SAID those that are left of it when each run of blanks is one, SURPLUS the blanks that nobody would miss, ENDING whether it
     ends as an answer ends; FIGURES goes on from what stands in it.
+
+    A word of ASCII letters alone, as most are, is hashed eight letters at a time, any other token by its code points. The hash
+    of the normal form is over tokens, and over the characters that belong to none, in their order.
     """
     low, high, figures = _SEED, _OTHER_SEED, stats[FIGURES]
     length, said, surplus = np.int64(0), np.int64(0), np.int64(0)
     run, blanks, newlines, last = 0, 0, 0, np.uint8(0)  # of white space; the class of the last character that is none
-    state, h, begin, end, point = _NO_STATE, _SEED, ZERO, ZERO, np.uint32(0)
-    place, digit = np.int64(0), np.int64(-9)  # characters that are not ignored; the last digit among them
+    state, h, begin, end, pending = _NO_STATE, _SEED, ZERO, ZERO, np.uint32(0)
+    plain, word, letters = False, _SEED, ZERO  # of the token so far: only ASCII letters; its hash as such; how many
+    chunk = ZERO
+    place, digit, began = (
+        np.int64(0),
+        np.int64(-9),
+        np.int64(0),
+    )  # characters that are not ignored; the last digit, the token's first
     before, before_kind, word_before = np.uint32(0), SPACE, False
     i, stop = np.uint64(start), np.uint64(stop)
+    loadable = np.uint64(max(len(data) - 7, 0))
+    try_word = True
     while i < stop:
+        if try_word and state == _NO_STATE and i < loadable:
+            at, h = i, _SEED
+            bytes_ = eight_bytes(data, i)
+            count = letters_first(bytes_)
+            if count:
+                whole = True
+                while count == EIGHT and i + EIGHT <= stop:
+                    h = mixed_word(h, bytes_ | _SMALL)
+                    i += EIGHT
+                    if i >= loadable:
+                        whole = False
+                        break
+                    bytes_ = eight_bytes(data, i)
+                    count = letters_first(bytes_)
+                if whole:
+                    if i + count > stop:
+                        count = stop - i
+                    if count:
+                        h = mixed_word(h, (bytes_ | _SMALL) & ((ONE << (count * EIGHT)) - ONE))
+                        i += count
+                    if i < stop:
+                        following = data[i]
+                        whole = following < 0x80 and following != QUOTE and following != UNDERSCORE
+                        whole = whole and not (0x30 <= following <= 0x39)
+                if not whole:
+                    i, try_word = at, False  # a token like any other
+                    continue
+                if run:
+                    if said:
+                        said += 1
+                        surplus += max(0, blanks - 1) + max(0, newlines - 2)
+                        low, high = mixed(low, 32), (high ^ np.uint64(32)) * _OTHER_PRIME
+                    else:
+                        surplus += run
+                    run, blanks, newlines = 0, 0, 0
+                h = finished(h)
+                hashes[n], starts[n], stops[n] = h, at, i
+                n += 1
+                low, high = mixed(low, h), (high ^ h) * _OTHER_PRIME
+                size = np.int64(i - at)
+                length, said, place, last = length + size, said + size, place + size, np.uint8(0)
+                word_before = bool(size > 1) or _wordlike(before, before_kind)
+                before, before_kind = np.uint32(97), LETTER  # which letter does not matter
+                if i < stop and data[i] == 32:
+                    length, run, blanks, place, i = length + 1, 1, 1, place + 1, i + ONE
+                    before, before_kind, word_before = np.uint32(32), SPACE, False
+                continue
         at = i
         code, i = decode(data, i)
         flags = classes[code]
         kind = flags & CLASS
         length += 1
-        if kind == SPACE:
-            run += 1
-            if code == NEWLINE:
-                newlines += 1
-            elif flags & BLANK and newlines == 0:
-                blanks += 1
-            if state != _NO_STATE:
-                hashes[n], starts[n], stops[n] = finished(h), begin, end
-                n, state = n + 1, _NO_STATE
-            place += 1
-            before, before_kind, word_before = code, SPACE, False
-            continue
-        code = lowers[code]
-        if run:
-            if said:
-                said += 1
-                surplus += max(0, blanks - 1) + max(0, newlines - 2)
-                low = (low ^ np.uint64(32)) * _PRIME
-                high = (high ^ np.uint64(32)) * _OTHER_PRIME
-            else:
-                surplus += run
-            run, blanks, newlines = 0, 0, 0
-        said += 1
-        low = (low ^ np.uint64(code)) * _PRIME
-        high = (high ^ np.uint64(code)) * _OTHER_PRIME
-        last = flags
-        if kind == IGNORED:
-            continue
+        try_word = True
+        if kind != SPACE:
+            code = lowers[code]
+            if run:
+                if said:
+                    said += 1
+                    surplus += max(0, blanks - 1) + max(0, newlines - 2)
+                    low, high = mixed(low, 32), (high ^ np.uint64(32)) * _OTHER_PRIME
+                else:
+                    surplus += run
+                run, blanks, newlines = 0, 0, 0
+            said += 1
+            last = flags
+            if kind == IGNORED:
+                inside = np.uint64(0) if state == _NO_STATE else np.uint64(place - began + 1)
+                value = np.uint64(code) | (inside << np.uint64(32))
+                low, high = mixed(low, value), (high ^ value) * _OTHER_PRIME
+                continue
         place += 1
 
         if kind == DIGIT:
@@ -186,69 +288,98 @@ def scan(data, start, stop, classes, lowers, hashes, starts, stops, n, stats):  
                     figures = mixed(figures, HYPHEN)
                 figures = mixed(figures, code)
             digit = place
-        word_before = (
-            before_kind == LETTER or before_kind == DIGIT or before_kind == CHARACTER or before_kind == MARK
-            or before == CLOSING or before == BRACKET
-        )  # fmt: skip
+        word_before = _wordlike(before, before_kind)
         before, before_kind = code, kind
 
         if state == _WORD:
             if kind == LETTER or kind == MARK or kind == DIGIT:
-                h = mixed(h, code)
-                end = i
+                h, end = mixed(h, code), i
+                if plain and 97 <= code <= 122:
+                    chunk |= np.uint64(code) << (letters * EIGHT)
+                    letters += ONE
+                    if letters == EIGHT:
+                        word, chunk, letters = mixed_word(word, chunk), ZERO, ZERO
+                else:
+                    plain = False
                 continue
             if kind == APOSTROPHE:
-                state = _WORD_QUOTE
+                state, pending = _WORD_QUOTE, code
                 continue
         elif state == _WORD_QUOTE:
             if kind == LETTER:
-                h, end, state = mixed(mixed(h, QUOTE), code), i, _WORD
+                h, end, state, plain = mixed(mixed(h, QUOTE), code), i, _WORD, False
+                if pending != QUOTE:
+                    value = np.uint64(pending) | (np.uint64(place - began) << np.uint64(32))
+                    low, high = mixed(low, value), (high ^ value) * _OTHER_PRIME
                 continue
         elif state == _NUMBER_STATE:
             if kind == DIGIT:
                 h, end = mixed(h, code), i
                 continue
             if kind == POINT:
-                state, point = _NUMBER_POINT, code
+                state, pending = _NUMBER_POINT, code
                 continue
         elif state == _NUMBER_POINT:
             if kind == DIGIT:
-                h, end, state = mixed(mixed(h, point), code), i, _NUMBER_STATE
+                h, end, state = mixed(mixed(h, pending), code), i, _NUMBER_STATE
                 continue
         elif state == _ONE and kind == MARK:
             h, end = mixed(h, code), i
             continue
         if state != _NO_STATE:
-            hashes[n], starts[n], stops[n] = finished(h), begin, end
-            n, state = n + 1, _NO_STATE
-        if kind == LETTER or kind == DIGIT or kind == CHARACTER or kind == OPERATOR:
-            h, begin, end = mixed(_SEED, code), at, i
+            if plain:
+                h = mixed_word(word, chunk) if letters else word
+            h = finished(h)
+            hashes[n], starts[n], stops[n] = h, begin, end
+            n += 1
+            low, high = mixed(low, h), (high ^ h) * _OTHER_PRIME
+            if state == _WORD_QUOTE or state == _NUMBER_POINT:
+                low, high = mixed(low, pending), (high ^ np.uint64(pending)) * _OTHER_PRIME
+            state, plain = _NO_STATE, False
+        if kind == SPACE:
+            run += 1
+            if code == NEWLINE:
+                newlines += 1
+            elif flags & BLANK and newlines == 0:
+                blanks += 1
+        elif kind == LETTER or kind == DIGIT or kind == CHARACTER or kind == OPERATOR:
+            h, begin, end, began = mixed(_SEED, code), at, i, place
             if kind == LETTER:
                 state = _WORD
-                letters = ZERO
-                while i < stop and data[i] < 0x80 and classes[data[i]] & CLASS == LETTER:  # most of most texts, in few steps
-                    before = lowers[data[i]]
-                    h = mixed(h, before)
-                    low = (low ^ np.uint64(before)) * _PRIME
-                    high = (high ^ np.uint64(before)) * _OTHER_PRIME
-                    i, letters = i + ONE, letters + ONE
-                if letters:
-                    word_before, last, end = True, classes[before], i
-                    place, length, said = place + np.int64(letters), length + np.int64(letters), said + np.int64(letters)
+                plain = 97 <= code <= 122
+                word, chunk, letters = _SEED, np.uint64(code), ONE
             elif kind == DIGIT:
                 state = _NUMBER_STATE
             elif kind == CHARACTER:
                 state = _ONE
             else:
-                hashes[n], starts[n], stops[n] = finished(h), begin, end
+                h = finished(h)
+                hashes[n], starts[n], stops[n] = h, begin, end
                 n += 1
+                low, high = mixed(low, h), (high ^ h) * _OTHER_PRIME
+        else:
+            low, high = mixed(low, code), (high ^ np.uint64(code)) * _OTHER_PRIME
     if state != _NO_STATE:
-        hashes[n], starts[n], stops[n] = finished(h), begin, end
+        if plain:
+            h = mixed_word(word, chunk) if letters else word
+        h = finished(h)
+        hashes[n], starts[n], stops[n] = h, begin, end
         n += 1
+        low, high = mixed(low, h), (high ^ h) * _OTHER_PRIME
+        if state == _WORD_QUOTE or state == _NUMBER_POINT:
+            low, high = mixed(low, pending), (high ^ np.uint64(pending)) * _OTHER_PRIME
     stats[LOW], stats[HIGH], stats[FIGURES] = finished(low), finished(high), figures
     stats[LENGTH], stats[SAID], stats[SURPLUS] = length, said, surplus + run
     stats[ENDING] = 1 if last & ENDS_WELL else 0
     return n
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _wordlike(code, kind):  # type: ignore[no-untyped-def]
+    """Whether a minus behind this character is no sign."""
+    return (
+        kind == LETTER or kind == DIGIT or kind == CHARACTER or kind == MARK or code == CLOSING or code == BRACKET
+    )  # fmt: skip
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
