@@ -85,11 +85,6 @@ class Folder:
         return self.root / "embeddings.sqlite"
 
     @property
-    def spill(self) -> Path:
-        """What does not fit into memory while a state is built."""
-        return self.root / ".spill"
-
-    @property
     def dagster(self) -> Path:
         return self.root / ".dagster"
 

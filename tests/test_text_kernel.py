@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from itertools import combinations, groupby, pairwise
+from itertools import accumulate, combinations, groupby, pairwise
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sft_assets.deduped.near import _batch
-from sft_assets.deduped.profiles import permutations_of, profiles, sign
-from sft_assets.deduped.spill import Spill
+from sft_assets.deduped.profiles import permutations_of, profiles, shingles_of, sign
 from sft_assets.text import characters, kernel
 from sft_assets.text.plain import ASCII_TOKEN, folded, jaccard, lower, normal, numbers, shingles, tokens
 
@@ -127,11 +126,14 @@ def test_a_minus_before_a_number_is_a_sign_unless_something_stands_before_it(tex
 
 def sets_of(texts: list[str]) -> list[frozenset[int]]:
     """The shingle hashes that the kernel makes of each text."""
-    spill = Spill()
-    made = profiles([_batch(pa.array(texts, pa.string()), 0)], "answer", (25, 5), 128, spill)
-    values, bounds = spill.take(np.arange(len(texts)))
-    assert made.tokens.tolist() == [len(tokens(text)) for text in texts]
-    return [frozenset(values[a:b].tolist()) for a, b in pairwise(bounds)]
+    batch = _batch(texts, np.arange(len(texts)))
+    assert profiles([batch], "answer", (25, 5), 128).tokens.tolist() == [len(tokens(text)) for text in texts]
+    values: list[int] = []
+    counts: list[int] = []
+    for _, some, hashes in shingles_of([batch], "answer"):
+        counts += some.tolist()
+        values += hashes.tolist()
+    return [frozenset(values[a:b]) for a, b in pairwise(accumulate(counts, initial=0))]
 
 
 @settings(max_examples=300)

@@ -11,8 +11,7 @@ source, then the source's name, then the id. The order of the input plays no par
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -24,9 +23,8 @@ from sft_assets.compiling import compiling
 from sft_assets.deduped import report
 from sft_assets.deduped.bloom import bloom_duplicates
 from sft_assets.deduped.groups import named
-from sft_assets.deduped.near import Duplicates, near_duplicates, warm_up
+from sft_assets.deduped.near import Duplicates, Read, near_duplicates, warm_up
 from sft_assets.deduped.profiles import TURNS, Profiles, bands_for, profiles
-from sft_assets.deduped.spill import Spill
 from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe, Semantic
 from sft_assets.record import uuid_array
@@ -49,6 +47,7 @@ TABLE = Table(
     ),
 )
 BATCH = 4096  # rows
+Ints = npt.NDArray[np.int64]
 
 
 @state(TABLE, code=2)
@@ -58,39 +57,36 @@ def deduped(build: Build, folder: Folder, recipe: Recipe) -> None:
     total = build.parents["combined"].report["kept"]
     with compiling(build.say):
         warm_up()
-    with closing(Spill(folder.spill)) as shingles:
-        bands = bands_for(section.threshold, section.permutations) if section.near and not section.bloom else (0, 1)
-        passes = 2 if section.near and section.bloom else 1
-        rows = profiles(
-            build.stream(f"SELECT {TURNS} FROM combined", rows=BATCH),
-            section.compare,
-            bands,
-            section.permutations,
-            shingles if bands[0] else None,
-            lambda done: build.progress(done, passes * total),
-        )
-        priorities = {source.name: source.priority for source in recipe.sources}
-        priority = np.array([priorities.get(name, 0) for name in rows.sources], np.int64)
-        if section.near and section.bloom:
-            read = _reader(build, rows)
-            found = bloom_duplicates(
-                read, rows, section, priority, shingles, lambda done: build.progress(total + done, passes * total)
-            )
-        else:
-            found = near_duplicates(rows, shingles, section.threshold, section.keep_if_numbers_differ, priority, section.near)
+    by_bands = section.near and not section.bloom
+    passes = 2 if section.near and section.bloom else 1
+    rows = profiles(
+        build.stream(f"SELECT {TURNS} FROM combined", rows=BATCH),
+        section.compare,
+        bands_for(section.threshold, section.permutations) if by_bands else (0, 1),
+        section.permutations,
+        lambda done: build.progress(done, passes * total),
+    )
+    priorities = {source.name: source.priority for source in recipe.sources}
+    priority = np.array([priorities.get(name, 0) for name in rows.sources], np.int64)
+    read = _reader(build, rows)
+    if by_bands or not section.near:
+        guard = section.keep_if_numbers_differ
+        found = near_duplicates(rows, read, section.compare, section.threshold, guard, priority, section.near)
+    else:
+        found = bloom_duplicates(rows, read, section, priority, lambda done: build.progress(total + done, passes * total))
     if section.semantic:
-        _compare_meaning(build, rows, found, section.semantic, priority, folder)
+        _compare_meaning(build, rows, found, read, section.semantic, priority, folder)
     _write(build, rows, found)
     build.notes |= report.of(build, rows.row_id, found)
 
 
 def _compare_meaning(
-    build: Build, rows: Profiles, found: Duplicates, section: Semantic, priority: npt.NDArray[np.int64], folder: Folder
+    build: Build, rows: Profiles, found: Duplicates, read: Read, section: Semantic, priority: Ints, folder: Folder
 ) -> None:
     from sft_assets.deduped.semantic import said_in, semantic_duplicates
     from sft_assets.models.embedder import Embedder
 
-    said = dict(said_in(_reader(build, rows)(np.flatnonzero(found.stays))))
+    said = dict(said_in(read(np.flatnonzero(found.stays), False)))
     embedder = Embedder(section.model, folder.embeddings)
     texts = 2 * len(said)
     build.say(f"embedding {texts:,} texts with {section.model}; what was embedded before is in {folder.embeddings.name}")
@@ -99,14 +95,12 @@ def _compare_meaning(
     )
 
 
-def _reader(build: Build, rows: Profiles) -> Callable[[npt.NDArray[np.int64] | None], Iterator[pa.RecordBatch]]:
-    """Batches of the rows with these numbers in this order, or of all in any order; with their numbers."""
-
-    def read(order: npt.NDArray[np.int64] | None) -> Iterator[pa.RecordBatch]:
-        some = np.arange(len(rows)) if order is None else order
+def _reader(build: Build, rows: Profiles) -> Read:
+    def read(some: Ints | None, ordered: bool) -> Iterator[pa.RecordBatch]:
+        some = np.arange(len(rows)) if some is None else some
         numbers = pa.table({"row_id": _ids(rows.row_id, some), "number": some, "place": np.arange(len(some))})
         sql = f"SELECT {TURNS}, number FROM combined JOIN numbers USING (row_id)"
-        return build.stream(sql if order is None else f"{sql} ORDER BY place", rows=BATCH, numbers=numbers)
+        return build.stream(f"{sql} ORDER BY place" if ordered else sql, rows=BATCH, numbers=numbers)
 
     return read
 
@@ -145,6 +139,6 @@ def _write(build: Build, rows: Profiles, found: Duplicates) -> None:
     build.notes["conflict_groups"] = len(np.unique(conflict[conflict >= 0]))
 
 
-def _ids(row_id: npt.NDArray[np.void], rows: npt.NDArray[np.int64]) -> Any:
+def _ids(row_id: npt.NDArray[np.void], rows: Ints) -> Any:
     """The ids of rows as an Arrow array, null for -1."""
     return uuid_array(row_id[rows] if len(row_id) else row_id, rows < 0)

@@ -18,14 +18,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from sft_assets.deduped.near import Duplicates, Order, near_duplicates
-from sft_assets.deduped.profiles import Profiles, bands_for, profiles, signatures
-from sft_assets.deduped.spill import Spill
+from sft_assets.deduped.near import Duplicates, Order, Read, near_duplicates
+from sft_assets.deduped.profiles import Profiles, bands_for, numbers_of, profiles, signatures
 from sft_assets.errors import SftError
 from sft_assets.recipe import Deduped
 
 Ints = npt.NDArray[np.int64]
-Read = Callable[[Ints | None], Iterable[pa.RecordBatch]]
 _PRIME = np.uint64((1 << 61) - 1)
 
 
@@ -68,48 +66,62 @@ class Seen:
 
 
 def bloom_duplicates(
-    read: Read, rows: Profiles, section: Deduped, priority: Ints, spill: Spill, progress: Callable[[int], None]
+    rows: Profiles, read: Read, section: Deduped, priority: Ints, progress: Callable[[int], None] = lambda done: None
 ) -> Duplicates:
-    """The duplicates among `rows`, whose profiles have no bands.
-
-    read: the rows' batches with their numbers in the column `number`: of the rows given in their order, or of all in any order.
-    spill: for the shingles of the rows that have to be compared.
-    """
-    exact = near_duplicates(rows, spill, section.threshold, section.keep_if_numbers_differ, priority, near=False)
+    """The duplicates among `rows`, whose profiles have no bands."""
+    exact = near_duplicates(rows, read, section.compare, section.threshold, priority=priority, near=False)
     bands = bands_for(section.threshold, section.permutations)
     seen = Seen(max(len(rows), section.bloom_rows or 0), section.bloom_false_positives, bands, section.permutations)
     if not section.bloom_confirm:
         best_first = Order(rows, priority).sorted(np.flatnonzero(exact.stays))
-        for batch, some, signed in signatures(_counted(read(best_first), progress), section.compare, section.permutations):
+        for batch, some, signed in signatures(
+            _counted(read(best_first, True), progress), section.compare, section.permutations
+        ):
             hit = seen.add(seen.keys(signed)).any(axis=1)
-            exact.unconfirmed[_numbers(batch)[some[hit]]] = True
+            exact.unconfirmed[numbers_of(batch)[some[hit]]] = True
         went = np.flatnonzero(exact.exact & exact.unconfirmed[exact.of])
         exact.through[went], exact.of[went], exact.exact[went], exact.unconfirmed[went] = exact.of[went], -1, False, True
         return exact
     hits = [np.zeros(0, np.uint64)]
-    for _, _, signed in signatures(_counted(read(None), progress), section.compare, section.permutations):
+    for _, _, signed in signatures(_counted(read(None, False), progress), section.compare, section.permutations):
         keys = seen.keys(signed)
         hits.append(_salted(keys)[seen.add(keys)])
     wanted = np.unique(np.concatenate(hits))
     numbers: list[Ints] = [np.zeros(0, np.int64)]
 
     def shared() -> Iterator[pa.RecordBatch]:
-        for batch, some, signed in signatures(read(None), section.compare, section.permutations):
+        for batch, some, signed in signatures(read(None, False), section.compare, section.permutations):
             taken = some[np.isin(_salted(seen.keys(signed)), wanted).any(axis=1)]
-            numbers.append(_numbers(batch)[taken])
+            numbers.append(numbers_of(batch)[taken])
             yield batch.take(pa.array(taken))
 
-    alike = profiles(shared(), section.compare, bands, section.permutations, spill)
+    alike = profiles(shared(), section.compare, bands, section.permutations)
+    number = np.concatenate(numbers)
     priorities = dict(zip(rows.sources, priority, strict=True))
     own = np.array([priorities[name] for name in alike.sources], np.int64)
-    found = near_duplicates(alike, spill, section.threshold, section.keep_if_numbers_differ, own)
-    exact.take_over(np.concatenate(numbers), found)
+    found = near_duplicates(
+        alike,
+        lambda some, ordered: _renumbered(read(number[some], ordered), number),
+        section.compare,
+        section.threshold,
+        section.keep_if_numbers_differ,
+        own,
+    )
+    exact.take_over(number, found)
     return exact
 
 
 def _numbers(batch: pa.RecordBatch) -> Ints:
     numbers: Ints = batch.column("number").to_numpy(zero_copy_only=False).astype(np.int64)
     return numbers
+
+
+def _renumbered(batches: Iterable[pa.RecordBatch], number: Ints) -> Iterator[pa.RecordBatch]:
+    """Batches whose rows have the places of their numbers in `number`."""
+    order = np.argsort(number)
+    for batch in batches:
+        places = order[np.searchsorted(number[order], numbers_of(batch))]
+        yield batch.set_column(batch.schema.get_field_index("number"), "number", pa.array(places))
 
 
 def _salted(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

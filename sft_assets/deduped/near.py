@@ -11,7 +11,8 @@ a row that stays, and the order of the input plays no part. (Broder 1997; Leskov
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,14 +24,16 @@ from scipy.sparse.csgraph import connected_components
 
 from sft_assets.deduped.buckets import CROWDED, Band, buckets, shared_bands
 from sft_assets.deduped.groups import named
-from sft_assets.deduped.profiles import MIN_TOKENS, Profiles, bands_for, profiles
-from sft_assets.deduped.spill import Spill
-from sft_assets.deduped.verify import BINS, Sets, decide, ties
+from sft_assets.deduped.profiles import MIN_TOKENS, Compare, Profiles, bands_for, profiles, shingles_of
+from sft_assets.deduped.verify import BINS, Sets, decide, scatter, ties
 from sft_assets.record import MESSAGES, uuid_array
 
 BATCH = 8192
 MARGIN = 0.1  # similarities are computed down to so much under the threshold
+IN_MEMORY = 1 << 30  # bytes of shingles of the rows that are compared; more are in a file that has no name
 Ints = npt.NDArray[np.int64]
+Read = Callable[[Ints | None, bool], Iterable[pa.RecordBatch]]
+"""Batches of the rows with these numbers (None: of all), in their order if the second word is True, with a column `number`."""
 
 
 @dataclass
@@ -107,37 +110,43 @@ def find_duplicates(
 
     threshold: Jaccard similarity of word 3-gram sets, over 0 to 1. Texts of fewer than 5 tokens are compared for equality only.
     """
-    batches = (_batch(texts[first : first + BATCH], first) for first in range(0, len(texts), BATCH))
-    spill = Spill()
-    made = profiles(batches, "answer", bands_for(threshold, permutations), permutations, spill)
-    return near_duplicates(made, spill, threshold, keep_if_numbers_differ)
+
+    def read(some: Ints | None, ordered: bool) -> Iterator[pa.RecordBatch]:
+        for first in range(0, len(texts if some is None else some), BATCH):
+            numbers = np.arange(first, min(first + BATCH, len(texts))) if some is None else some[first : first + BATCH]
+            yield _batch(texts[first : first + BATCH] if some is None else _taken(texts, numbers), numbers)
+
+    rows = profiles(read(None, False), "answer", bands_for(threshold, permutations), permutations)
+    return near_duplicates(rows, read, "answer", threshold, keep_if_numbers_differ)
 
 
-def _batch(texts: Any, first: int) -> pa.RecordBatch:
+def _taken(texts: Sequence[str] | Any, numbers: Ints) -> Any:
+    return texts.take(pa.array(numbers)) if isinstance(texts, pa.Array) else [texts[i] for i in numbers.tolist()]
+
+
+def _batch(texts: Sequence[str] | Any, numbers: Ints) -> pa.RecordBatch:
     """Texts as the answers of conversations that have nothing else."""
-    texts = texts if isinstance(texts, pa.Array) else pa.array(texts, pa.string())
-    n = len(texts)
-    nothing = pa.nulls(n, pa.string())
-    parts = {"role": pa.array(np.zeros(n, np.int8)), "content": texts}
-    roles = pa.DictionaryArray.from_arrays(parts["role"], pa.array(["assistant"])).cast(pa.string())
-    columns = [
-        roles if f.name == "role" else texts if f.name == "content" else pa.nulls(n, f.type) for f in MESSAGES.value_type
-    ]
+    content = texts if isinstance(texts, pa.Array) else pa.array(texts, pa.string())
+    n = len(content)
+    zeros = pa.array(np.zeros(n, np.int8))
+    role, same = (pa.DictionaryArray.from_arrays(zeros, pa.array([word])).cast(pa.string()) for word in ("assistant", "sft"))
+    given = {"role": role, "content": content}
+    columns = [given.get(f.name) or pa.nulls(n, f.type) for f in MESSAGES.value_type]
     turns = pa.StructArray.from_arrays(columns, fields=list(MESSAGES.value_type))
     messages = pa.ListArray.from_arrays(pa.array(np.arange(n + 1, dtype=np.int32)), turns, type=MESSAGES)
     ids = np.zeros((n, 2), ">u8")
-    ids[:, 1] = np.arange(first, first + n)
-    same = pa.DictionaryArray.from_arrays(parts["role"], pa.array(["sft"])).cast(pa.string())
+    ids[:, 1] = numbers
     return pa.record_batch(
         {
             "row_id": uuid_array(ids.view("V16")[:, 0], np.zeros(n, np.bool_)),
+            "number": pa.array(numbers),
             "kind": same,
             "label": pa.nulls(n, pa.bool_()),
             "source": same,
             "occurrence": pa.array(np.zeros(n, np.int32)),
             "messages": messages,
             "rejected": pa.nulls(n, MESSAGES),
-            "tools": nothing,
+            "tools": pa.nulls(n, pa.string()),
         }
     )
 
@@ -146,26 +155,32 @@ def warm_up() -> None:
     """Compile or load every kernel of this stage, on a handful of rows."""
     words = ["the", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog", "and", "runs", "away"]
     texts = [" ".join([*words, *more]) for more in (["1"], ["2"], ["2", "now"], ["2", "then", "é"])]
-    spill = Spill(in_memory=0)
-    made = profiles([_batch(pa.array([*texts, "a b c d e"]), 0)], "all", (25, 5), 128, spill)
-    near_duplicates(made, spill, 0.8, crowded=1)
+    batch = _batch([*texts, "a b c d e"], np.arange(5))
+    near_duplicates(
+        profiles([batch], "all", (25, 5), 128), lambda some, ordered: [batch.take(pa.array(some))], "all", 0.8, crowded=1
+    )
 
 
 def near_duplicates(
     rows: Profiles,
-    shingles: Spill,
+    read: Read,
+    compare: Compare,
     threshold: float,
     keep_if_numbers_differ: bool = True,
     priority: npt.NDArray[np.int64] | None = None,
     near: bool = True,
     crowded: int = CROWDED,
 ) -> Duplicates:
-    """Every duplicate among the rows. priority: of each of `rows.sources`, the higher stays. near: False: exact ones only."""
+    """Every duplicate among the rows.
+
+    read: for the second look at rows that share a band with another. priority: of each of `rows.sources`, the higher stays.
+    near: False for exact duplicates only. crowded: so many rows of one band get finer buckets.
+    """
     found = Duplicates.none(len(rows))
     order = Order(rows, priority)
     _exact(rows, order, found)
     if near:
-        _near(rows, order, shingles, threshold, keep_if_numbers_differ, crowded, found)
+        _near(rows, order, read, compare, threshold, keep_if_numbers_differ, crowded, found)
         went = np.flatnonzero(found.exact & (found.of[found.of] >= 0))  # equal to a row that is the near duplicate of another
         found.through[went] = found.of[went]
         found.jaccard[went] = found.jaccard[found.of[went]]
@@ -224,7 +239,7 @@ def _exact(rows: Profiles, order: Order, found: Duplicates) -> None:
 
 
 def _near(
-    rows: Profiles, order: Order, shingles: Spill, threshold: float, keep_if_numbers_differ: bool, crowded: int,
+    rows: Profiles, order: Order, read: Read, compare: Compare, threshold: float, keep_if_numbers_differ: bool, crowded: int,
     found: Duplicates,
 ) -> None:  # fmt: skip
     left = np.flatnonzero((found.of < 0) & (rows.tokens >= MIN_TOKENS)).astype(np.int32)
@@ -237,7 +252,7 @@ def _near(
         return
     number = np.full(len(rows), -1, np.int32)
     number[active] = np.arange(len(active))
-    sets = Sets.of(*shingles.take(active))
+    sets = Sets.of(*_shingles(rows, active, number, read(active, False), compare))
     best_first = number[order.sorted(active)].astype(np.int64)
     guard = rows.scope[active] * np.uint64(0x9E3779B97F4A7C15)
     if keep_if_numbers_differ:
@@ -257,3 +272,18 @@ def _near(
     rank[best_first] = np.arange(len(active))
     roots = ties(bands, rank, ~gone, guard, sets, threshold)
     found.near_group[active] = named(roots, rows.row_id, active)
+
+
+def _shingles(
+    rows: Profiles, active: Ints, place: npt.NDArray[np.int32], batches: Iterable[pa.RecordBatch], compare: Compare
+) -> tuple[npt.NDArray[np.uint64], Ints]:
+    """(hashes, bounds): row active[i] has the shingles hashes[bounds[i]:bounds[i + 1]]. place: of a row among the active."""
+    bounds = np.concatenate([[0], np.cumsum(rows.shingles[active], dtype=np.int64)])
+    hashes: npt.NDArray[np.uint64]
+    if 8 * int(bounds[-1]) > IN_MEMORY:
+        hashes = np.memmap(tempfile.TemporaryFile(), np.uint64, "w+", shape=(int(bounds[-1]),))  # noqa: SIM115  # lives as long
+    else:
+        hashes = np.empty(int(bounds[-1]), np.uint64)
+    for numbers, counts, values in shingles_of(batches, compare):
+        scatter(values, counts, place[numbers], bounds, hashes)
+    return hashes, bounds

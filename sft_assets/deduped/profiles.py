@@ -25,7 +25,6 @@ import pyarrow.compute as pc
 from datasketch import MinHash
 
 from sft_assets.cores import cores
-from sft_assets.deduped.spill import Spill
 from sft_assets.text import characters
 from sft_assets.text.kernel import (
     ENDING,
@@ -66,6 +65,7 @@ class Profiles(NamedTuple):
     scope: npt.NDArray[np.uint64]  # what counts for equality only
     figures: npt.NDArray[np.uint64]  # the numbers in their order
     tokens: npt.NDArray[np.int32]
+    shingles: npt.NDArray[np.int32]  # how many, repeats among them
     measures: npt.NDArray[np.int32]  # rows x 4: ends well, answer's length without blanks, surplus blanks, answer's length
     source: npt.NDArray[np.int32]  # place in `sources`
     occurrence: npt.NDArray[np.int32]
@@ -84,9 +84,9 @@ class _Slice(NamedTuple):
     scope: Any
     figures: Any
     tokens: Any
+    counts: Any  # shingles of each row
     measures: Any
     bands: Any
-    counts: Any  # shingles of each row
     signatures: Any  # rows x permutations, where they are asked for
     shingles: Any
 
@@ -112,10 +112,9 @@ def profiles(
     compare: Compare,
     bands: tuple[int, int],
     permutations: int,
-    shingles: Spill | None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Profiles:
-    """The profile of every row of `batches` (columns as TURNS has them); their shingle hashes go to `shingles`, if any."""
+    """The profile of every row of `batches` (columns as TURNS has them)."""
     made: list[list[Any]] = []
     names: dict[str, int] = {}
     done = 0
@@ -129,10 +128,7 @@ def profiles(
                 _sources(source, names),
                 occurrence.to_numpy(zero_copy_only=False).astype(np.int32),
             ]
-            if shingles is not None:
-                for part in parts:
-                    shingles.add(part.shingles, part.counts)
-            made.append(taken + [np.concatenate([part[i] for part in parts]) for i in range(7)])
+            made.append(taken + [np.concatenate([part[i] for part in parts]) for i in range(8)])
             done += batch.num_rows
             progress(done)
     if not made:
@@ -142,7 +138,7 @@ def profiles(
         whole.append(np.concatenate([columns[i] for columns in made]))
         for columns_made in made:
             columns_made[i] = None  # what has been put together need not be there twice
-    ids, kinds, sources, occurrences, equal, prompt, scope, figures, tokens, measures, keys = whole
+    ids, kinds, sources, occurrences, equal, prompt, scope, figures, tokens, counts, measures, keys = whole
     return Profiles(
         ids,
         equal,
@@ -151,6 +147,7 @@ def profiles(
         scope,
         figures,
         tokens,
+        counts,
         measures,
         sources,
         occurrences,
@@ -163,8 +160,8 @@ def _none(bands: int) -> Profiles:
     empty: Any = np.empty
     return Profiles(
         empty(0, "V16"), empty((0, 2), np.uint64), empty(0, np.uint64), empty(0, np.uint8), empty(0, np.uint64),
-        empty(0, np.uint64), empty(0, np.int32), empty((0, 4), np.int32), empty(0, np.int32), empty(0, np.int32),
-        empty((0, bands), np.uint32), [],
+        empty(0, np.uint64), empty(0, np.int32), empty(0, np.int32), empty((0, 4), np.int32), empty(0, np.int32),
+        empty(0, np.int32), empty((0, bands), np.uint32), [],
     )  # fmt: skip
 
 
@@ -176,6 +173,24 @@ def signatures(
         for batch, parts in _ahead(pool, batches, compare, (0, 1), permutations, signed=True):
             long_enough = np.flatnonzero(np.concatenate([part.tokens for part in parts]) >= MIN_TOKENS)
             yield batch, long_enough, np.concatenate([part.signatures for part in parts])[long_enough]
+
+
+def shingles_of(
+    batches: Iterable[pa.RecordBatch], compare: Compare
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.uint64]]]:
+    """(numbers of some rows, how many shingles each has, their hashes row after row). Batches have a column `number`."""
+    with ThreadPoolExecutor(cores()) as pool:
+        for batch, parts in _ahead(pool, batches, compare, (0, 1), 1):
+            numbers, first = numbers_of(batch), 0
+            for part in parts:
+                yield numbers[first : first + len(part.counts)], part.counts, part.shingles
+                first += len(part.counts)
+
+
+def numbers_of(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
+    """The numbers of a batch's rows."""
+    numbers: npt.NDArray[np.int64] = batch.column("number").to_numpy(zero_copy_only=False).astype(np.int64)
+    return numbers
 
 
 def _ahead(
@@ -291,8 +306,8 @@ def _sliced(turns: Turns, first: int, stop: int, bands: tuple[int, int], permuta
     longest = int(np.diff(edges).max()) + 64
     out = _Slice(
         np.zeros((rows, 2), np.uint64), np.zeros(rows, np.uint64), np.zeros(rows, np.uint64), np.zeros(rows, np.uint64),
-        np.zeros(rows, np.int32), np.zeros((rows, 4), np.int32), np.zeros((rows, bands[0]), np.uint32),
-        np.zeros(rows, np.int64), np.zeros((rows if signed else 0, permutations), np.uint32), _scratch(room),
+        np.zeros(rows, np.int32), np.zeros(rows, np.int32), np.zeros((rows, 4), np.int32),
+        np.zeros((rows, bands[0]), np.uint32), np.zeros((rows if signed else 0, permutations), np.uint32), _scratch(room),
     )  # fmt: skip
     a, b = permutations_of(permutations)
     classes, lowers = characters.tables()
@@ -322,7 +337,7 @@ def _profile(  # type: ignore[no-untyped-def]
     m_bounds, m_offsets, m_data, m_what, m_role, m_calls,
     r_bounds, r_offsets, r_data, r_what, r_role, r_calls,
     kind, aside, calls_count, classes, lowers, a, b, band_rows, longest,
-    equal, prompt, scope, figures, tokens, measures, bands, counts, signatures, shingles,
+    equal, prompt, scope, figures, tokens, counts, measures, bands, signatures, shingles,
 ):  # fmt: skip
     hashes, starts, stops = np.empty(longest, np.uint64), np.empty(longest, np.int64), np.empty(longest, np.int64)
     letters = np.empty(longest, np.uint32)

@@ -49,6 +49,15 @@ def in_parallel(kernel: Any, rows: int, *values: Any) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
+def scatter(values, counts, places, bounds, out):  # type: ignore[no-untyped-def]
+    """Put the values of rows, counts[i] of row i one after the other, to where their places begin in `out`."""
+    first = 0
+    for i in range(len(counts)):
+        out[bounds[places[i]] : bounds[places[i]] + counts[i]] = values[first : first + counts[i]]
+        first += counts[i]
+
+
+@numba.njit(cache=True, nogil=True)
 def _make_sets(first, stop, values, bounds, sizes, parity):  # type: ignore[no-untyped-def]
     longest = np.int64(0)
     for row in range(first, stop):
