@@ -53,6 +53,7 @@ class Embedder:
     @cached_property
     def model(self) -> Any:
         import torch
+        from safetensors import SafetensorError
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging
 
@@ -60,7 +61,7 @@ class Embedder:
         dtype = {"dtype": torch.bfloat16} if _bf16() else {}
         try:
             return SentenceTransformer(str(self.path), device="cpu", local_files_only=True, model_kwargs=dtype)
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise SftError(f"the model {self.name!r} cannot be loaded from {self.path}: {error}") from error
 
     def embed(self, texts: Sequence[str], progress: Callable[[int], None] = lambda done: None) -> Floats:
