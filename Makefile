@@ -26,9 +26,12 @@ lint: $(STAMP)
 	@$(BIN)/ruff format --check sft_assets tests
 	@$(BIN)/mypy
 
-speed: $(STAMP) ## time the states on 200,000 rows (some minutes)
+speed: $(STAMP) ## time the states, and some of them against their peers (a quarter of an hour)
 	@$(BIN)/python -m tests.speed.spine
 	@$(BIN)/python -m tests.speed.raw
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) rensa
+	@$(BIN)/python -m tests.speed.deduped
+	@$(BIN)/python -m tests.speed.deduped warehouse
 
 clean: ## take away .venv (the data stays)
 	rm -rf $(VENV)
@@ -39,4 +42,6 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (some minutes the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[bloom]' >/dev/null 2>&1 || \
+		echo "without a C compiler pybloomfilter3 is not installed; only the setting deduped.bloom needs it"
 	@touch $@

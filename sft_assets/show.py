@@ -137,6 +137,7 @@ def what_if(result: WhatIf) -> None:
 
     if is_nothing(result):
         out.print("nothing would be different")
+        sides_of_the_cut(result)
         return
     table = Table("", "now", "then", "", box=None, header_style="bold", pad_edge=False)
     for column in (1, 2, 3):
@@ -149,12 +150,17 @@ def what_if(result: WhatIf) -> None:
         out.print(f"  [red]-[/] {row}  {plain(reason)}  {plain(short(evidence_text(evidence)))}", soft_wrap=True)
     for row in result.come:
         out.print(f"  [green]+[/] {row}", soft_wrap=True)
+    sides_of_the_cut(result)
+    out.print("[dim]nothing was stored; put the setting into recipe.yaml to have it so[/]")
+
+
+def sides_of_the_cut(result: WhatIf) -> None:
+    """The pairs just above and just below a threshold, both texts from where they begin to differ."""
     for name, entries in result.samples.items():
         out.print(f"[bold]{plain(name.removeprefix('sample_').replace('_', ' '))} the cut[/]")
         for entry in entries:
             how, row, text, other, its = (plain(str(value)) for value in entry.values())
             out.print(f"  {how}  {row} {text}\n  {' ' * len(how)}  {other} {its}", soft_wrap=True)
-    out.print("[dim]nothing was stored; put the setting into recipe.yaml to have it so[/]")
 
 
 def funnel(space: Workspace) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import pytest
 from conftest import build, put, rows, say
 
+from sft_assets import show
 from sft_assets.combined.asset import combined
 from sft_assets.deduped.asset import deduped
 from sft_assets.definitions import asset_named
@@ -91,6 +92,22 @@ def test_a_state_further_down_is_asked_with_its_own_settings(made: Folder) -> No
     result = ask(made, "deduped", "keep_if_numbers_differ=false", "threshold=0.4")
     assert result.gone > 0
     assert result.counts["near_duplicate"][1] == result.gone
+
+
+def test_pairs_on_both_sides_of_a_threshold_are_shown(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [f"word{letter}{other}" for letter in "abcdefghij" for other in "klmnopqrst"]
+    texts = [" ".join([*words[:keep], *(f"{w}x" for w in words[keep:])]) for keep in (100, 95, 85)]
+    put(folder, "a.jsonl", [{"instruction": "Tell me.", "output": text} for text in texts])
+    build(folder, raw, combined, deduped)
+    for setting in ("threshold=0.7", "threshold=0.8"):
+        result = ask(folder, "deduped", setting)
+        assert all(float(pair["similarity"]) >= 0.7 for pair in result.samples["sample_just_above"])
+        assert all(pair["text"] != pair["its text"] for pairs in result.samples.values() for pair in pairs)
+    assert float(result.samples["sample_just_below"][0]["similarity"]) < 0.8
+    show.what_if(result)
+    shown = capsys.readouterr().out
+    assert "nothing would be different" in shown
+    assert "just below the cut" in shown
 
 
 @pytest.mark.parametrize(
