@@ -256,6 +256,8 @@ def another(annotation: Any, value: Any) -> Any:
         return [{"path": "x"}] if isinstance(inner, type) and issubclass(inner, BaseModel) else [another(inner, None)]
     if get_origin(annotation) is dict:
         return {another(options[0], None): another(options[1], None)}
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return {}
     if annotation is bool:
         return not value
     if annotation is int:

@@ -28,7 +28,7 @@ from sft_assets.deduped.profiles import MIN_TOKENS, Compare, Profiles, bands_for
 from sft_assets.deduped.verify import BINS, Sets, decide, scatter, ties
 from sft_assets.record import MESSAGES, uuid_array
 
-BATCH = 8192
+BATCH = 4096  # texts: larger batches touch new memory each time
 MARGIN = 0.1  # similarities are computed down to so much under the threshold
 IN_MEMORY = 1 << 30  # bytes of shingles of the rows that are compared; more are in a file that has no name
 Ints = npt.NDArray[np.int64]
