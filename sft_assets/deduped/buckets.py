@@ -39,11 +39,15 @@ class Band(NamedTuple):
 
 def shared_bands(bands: npt.NDArray[np.uint32], kind: npt.NDArray[np.uint8], rows: npt.NDArray[np.int32]) -> list[Band]:
     """For each band those of `rows` whose key another row of their kind has too, equal keys beside each other."""
-    slots = 1 << max(10, min(26, len(rows).bit_length() + 3))
+    slots = 1 << max(10, min(26, len(rows).bit_length() + 2))
+    number, workers = bands.shape[1], cores()
 
-    def one(band: int) -> Band:
-        often = np.zeros(slots, np.uint8)
-        some, keys = _seen_twice(bands, band, kind, rows, np.uint32(slots - 1), often)
+    def every(first: int) -> list[Band]:
+        often, keys = np.empty(slots, np.uint8), np.empty(len(rows), np.uint32)  # one memory for all bands of a thread
+        return [one(band, often, keys) for band in range(first, number, workers)]
+
+    def one(band: int, often: npt.NDArray[np.uint8], room: npt.NDArray[np.uint32]) -> Band:
+        some, keys = _seen_twice(bands, band, kind, rows, np.uint32(slots - 1), often, room)
         order = np.argsort(keys, kind="stable")
         some, keys = some[order], keys[order]
         same = keys[1:] == keys[:-1]
@@ -52,14 +56,15 @@ def shared_bands(bands: npt.NDArray[np.uint32], kind: npt.NDArray[np.uint8], row
         shares[:-1] |= same
         return Band(some[shares], keys[shares])
 
-    with ThreadPoolExecutor(cores()) as pool:
-        return list(pool.map(one, range(bands.shape[1])))
+    with ThreadPoolExecutor(workers) as pool:
+        made = list(pool.map(every, range(workers)))
+    return [made[band % workers][band // workers] for band in range(number)]
 
 
 @numba.njit(cache=True, nogil=True)
-def _seen_twice(bands, band, kind, rows, mask, often):  # type: ignore[no-untyped-def]
+def _seen_twice(bands, band, kind, rows, mask, often, keys):  # type: ignore[no-untyped-def]
     """The rows, and their keys, whose slot of `often` another row has too: all that share a key, and some that do not."""
-    keys = np.empty(len(rows), np.uint32)
+    often[:] = 0
     shared = 0
     for i in range(len(rows)):
         row = rows[i]
