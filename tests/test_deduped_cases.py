@@ -120,9 +120,9 @@ def test_a_template_of_which_every_row_has_its_own_part_is_neither_slow_nor_loss
     compared = Counter[bool]()
     decide = module.decide
 
-    def counting(order: Any, buckets: Any, *others: Any) -> Any:
+    def counting(order: Any, rank: Any, buckets: Any, *others: Any) -> Any:
         compared[True] += int(np.diff(buckets.starts).max())
-        return decide(order, buckets, *others)
+        return decide(order, rank, buckets, *others)
 
     monkeypatch.setattr(module, "decide", counting)
     found = find_duplicates(texts + copies)

@@ -57,23 +57,23 @@ def deduped(build: Build, folder: Folder, recipe: Recipe) -> None:
     total = build.parents["combined"].report["kept"]
     with compiling(build.say):
         warm_up()
-    by_bands = section.near and not section.bloom
-    passes = 2 if section.near and section.bloom else 1
+    bloom = section.near and section.bloom
+    passes = 2 if bloom else 1
     rows = profiles(
         build.stream(f"SELECT {TURNS} FROM combined", rows=BATCH),
         section.compare,
-        bands_for(section.threshold, section.permutations) if by_bands else (0, 1),
+        bands_for(section.threshold, section.permutations) if section.near and not bloom else (0, 1),
         section.permutations,
         lambda done: build.progress(done, passes * total),
     )
     priorities = {source.name: source.priority for source in recipe.sources}
     priority = np.array([priorities.get(name, 0) for name in rows.sources], np.int64)
     read = _reader(build, rows)
-    if by_bands or not section.near:
+    if bloom:
+        found = bloom_duplicates(rows, read, section, priority, lambda done: build.progress(total + done, passes * total))
+    else:
         guard = section.keep_if_numbers_differ
         found = near_duplicates(rows, read, section.compare, section.threshold, guard, priority, section.near)
-    else:
-        found = bloom_duplicates(rows, read, section, priority, lambda done: build.progress(total + done, passes * total))
     if section.semantic:
         _compare_meaning(build, rows, found, read, section.semantic, priority, folder)
     _write(build, rows, found)

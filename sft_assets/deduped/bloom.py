@@ -111,11 +111,6 @@ def bloom_duplicates(
     return exact
 
 
-def _numbers(batch: pa.RecordBatch) -> Ints:
-    numbers: Ints = batch.column("number").to_numpy(zero_copy_only=False).astype(np.int64)
-    return numbers
-
-
 def _renumbered(batches: Iterable[pa.RecordBatch], number: Ints) -> Iterator[pa.RecordBatch]:
     """Batches whose rows have the places of their numbers in `number`."""
     order = np.argsort(number)

@@ -254,12 +254,14 @@ def _near(
     number[active] = np.arange(len(active))
     sets = Sets.of(*_shingles(rows, active, number, read(active, False), compare))
     best_first = number[order.sorted(active)].astype(np.int64)
+    rank = np.empty(len(active), np.int64)
+    rank[best_first] = np.arange(len(active))
     guard = rows.scope[active] * np.uint64(0x9E3779B97F4A7C15)
     if keep_if_numbers_differ:
         guard ^= rows.figures[active]
     bands = [Band(number[band.rows], band.keys) for band in bands]
     made = buckets(bands, guard, sets.values, sets.bounds, sets.sizes, threshold, crowded)
-    verdicts = decide(best_first, made, guard, sets, threshold, max(threshold - MARGIN, threshold / 2))
+    verdicts = decide(best_first, rank, made, guard, sets, threshold, max(threshold - MARGIN, threshold / 2))
     gone = verdicts.of >= 0
     found.of[active[gone]] = active[verdicts.of[gone]]
     found.jaccard[active[gone]] = verdicts.jaccard[gone]
@@ -268,8 +270,6 @@ def _near(
     found.closest[active[close]], found.to[active[close]] = verdicts.closest[close], active[verdicts.to[close]]
     if (guard == guard[0]).all():
         return
-    rank = np.empty(len(active), np.int64)
-    rank[best_first] = np.arange(len(active))
     roots = ties(bands, rank, ~gone, guard, sets, threshold)
     found.near_group[active] = named(roots, rows.row_id, active)
 

@@ -44,14 +44,14 @@ from sft_assets.text.kernel import (
     scan,
     token_characters,
     word_gram,
-)  # fmt: skip
+)
 from sft_assets.text.plain import SHORT
 
 Compare = Literal["all", "prompt", "answer"]
 MIN_TOKENS = 5  # shorter texts are duplicates only when they are equal
 ROLES = ("system", "user", "assistant", "tool")
 KINDS = ("sft", "preference", "unpaired", "prompt")
-COMPARED, ASIDE, ASKED, ANSWER = 1, 2, 4, 8  # what a turn is: flags
+COMPARED, ASIDE, ASKED = 1, 2, 4  # what a turn is: flags; one that is not asked is the row's answer
 TURNS = "row_id, kind, label, source, coalesce(occurrence, 0) AS occurrence, messages, rejected, tools"
 
 
@@ -261,7 +261,7 @@ def _side(column: Any, compare: Compare) -> Side:
     ends = bounds[1:][bounds[1:] > bounds[:-1]] - 1
     answers = np.zeros(len(role), np.bool_)
     answers[ends] = role[ends] == 2
-    what |= np.where(answers, ANSWER, ASKED).astype(np.uint8)
+    what[~answers] |= ASKED
     return Side(bounds, Strings.of(composed(text)), what, role, _hashes(calls))
 
 

@@ -152,16 +152,14 @@ class Verdicts(NamedTuple):
 
 
 def decide(
-    order: Ints, buckets: Buckets, guard: npt.NDArray[np.uint64], sets: Sets, threshold: float, floor: float
+    order: Ints, rank: Ints, buckets: Buckets, guard: npt.NDArray[np.uint64], sets: Sets, threshold: float, floor: float
 ) -> Verdicts:
     """Go through the rows best first: one within the threshold of a row that stays and has its guard goes, and names it.
 
-    Similarities under `floor` are not told apart. A block of rows is compared with what stays of the blocks before it on every
-    core, then what is left of it within itself.
+    order: the rows, best first; rank: each row's place in it. Similarities under `floor` are not told apart. A block of rows is
+    compared with what stays of the blocks before it on every core, then what is left of it within itself.
     """
     rows = len(order)
-    rank = np.empty(rows, np.int64)
-    rank[order] = np.arange(rows)
     found = Verdicts(
         np.full(rows, -1, np.int64), np.ones(rows), np.zeros(rows), np.full(rows, -1, np.int64), np.zeros(BINS, np.int64)
     )
