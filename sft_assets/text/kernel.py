@@ -178,6 +178,20 @@ def letters_first(bytes_):  # type: ignore[no-untyped-def]
     return trailing_zeros(others) >> np.uint64(3)
 
 
+@numba.njit(cache=True, nogil=True, inline="always")
+def both(low, high, value):  # type: ignore[no-untyped-def]
+    """The two halves of the normal form's hash with one more value in them."""
+    return mixed(low, value), (high ^ np.uint64(value)) * _OTHER_PRIME
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def token_hash(plain, word, chunk, letters, h):  # type: ignore[no-untyped-def]
+    """A token's hash: of its letters, eight at a time, where it is a plain word, else `h`, that of its code points."""
+    if plain:
+        h = mixed_word(word, chunk) if letters else word
+    return finished(h)
+
+
 @numba.njit(cache=True, nogil=True)
 def scan(data, start, stop, classes, lowers, hashes, starts, stops, n, stats):  # type: ignore[no-untyped-def]
     """Read one text: its tokens go to hashes, starts and stops (bytes) from place n on; returns the next free place.
@@ -236,14 +250,14 @@ def scan(data, start, stop, classes, lowers, hashes, starts, stops, n, stats):  
                     if said:
                         said += 1
                         surplus += max(0, blanks - 1) + max(0, newlines - 2)
-                        low, high = mixed(low, 32), (high ^ np.uint64(32)) * _OTHER_PRIME
+                        low, high = both(low, high, 32)
                     else:
                         surplus += run
                     run, blanks, newlines = 0, 0, 0
                 h = finished(h)
                 hashes[n], starts[n], stops[n] = h, at, i
                 n += 1
-                low, high = mixed(low, h), (high ^ h) * _OTHER_PRIME
+                low, high = both(low, high, h)
                 size = np.int64(i - at)
                 length, said, place, last = length + size, said + size, place + size, np.uint8(0)
                 word_before = bool(size > 1) or _wordlike(before, before_kind)
@@ -264,7 +278,7 @@ def scan(data, start, stop, classes, lowers, hashes, starts, stops, n, stats):  
                 if said:
                     said += 1
                     surplus += max(0, blanks - 1) + max(0, newlines - 2)
-                    low, high = mixed(low, 32), (high ^ np.uint64(32)) * _OTHER_PRIME
+                    low, high = both(low, high, 32)
                 else:
                     surplus += run
                 run, blanks, newlines = 0, 0, 0
@@ -273,7 +287,7 @@ def scan(data, start, stop, classes, lowers, hashes, starts, stops, n, stats):  
             if kind == IGNORED:
                 inside = np.uint64(0) if state == _NO_STATE else np.uint64(place - began + 1)
                 value = np.uint64(code) | (inside << np.uint64(32))
-                low, high = mixed(low, value), (high ^ value) * _OTHER_PRIME
+                low, high = both(low, high, value)
                 continue
         place += 1
 
@@ -310,7 +324,7 @@ def scan(data, start, stop, classes, lowers, hashes, starts, stops, n, stats):  
                 h, end, state, plain = mixed(mixed(h, QUOTE), code), i, _WORD, False
                 if pending != QUOTE:
                     value = np.uint64(pending) | (np.uint64(place - began) << np.uint64(32))
-                    low, high = mixed(low, value), (high ^ value) * _OTHER_PRIME
+                    low, high = both(low, high, value)
                 continue
         elif state == _NUMBER_STATE:
             if kind == DIGIT:
@@ -327,14 +341,12 @@ def scan(data, start, stop, classes, lowers, hashes, starts, stops, n, stats):  
             h, end = mixed(h, code), i
             continue
         if state != _NO_STATE:
-            if plain:
-                h = mixed_word(word, chunk) if letters else word
-            h = finished(h)
+            h = token_hash(plain, word, chunk, letters, h)
             hashes[n], starts[n], stops[n] = h, begin, end
             n += 1
-            low, high = mixed(low, h), (high ^ h) * _OTHER_PRIME
+            low, high = both(low, high, h)
             if state == _WORD_QUOTE or state == _NUMBER_POINT:
-                low, high = mixed(low, pending), (high ^ np.uint64(pending)) * _OTHER_PRIME
+                low, high = both(low, high, pending)
             state, plain = _NO_STATE, False
         if kind == SPACE:
             run += 1
@@ -356,18 +368,16 @@ def scan(data, start, stop, classes, lowers, hashes, starts, stops, n, stats):  
                 h = finished(h)
                 hashes[n], starts[n], stops[n] = h, begin, end
                 n += 1
-                low, high = mixed(low, h), (high ^ h) * _OTHER_PRIME
+                low, high = both(low, high, h)
         else:
-            low, high = mixed(low, code), (high ^ np.uint64(code)) * _OTHER_PRIME
+            low, high = both(low, high, code)
     if state != _NO_STATE:
-        if plain:
-            h = mixed_word(word, chunk) if letters else word
-        h = finished(h)
+        h = token_hash(plain, word, chunk, letters, h)
         hashes[n], starts[n], stops[n] = h, begin, end
         n += 1
-        low, high = mixed(low, h), (high ^ h) * _OTHER_PRIME
+        low, high = both(low, high, h)
         if state == _WORD_QUOTE or state == _NUMBER_POINT:
-            low, high = mixed(low, pending), (high ^ np.uint64(pending)) * _OTHER_PRIME
+            low, high = both(low, high, pending)
     stats[LOW], stats[HIGH], stats[FIGURES] = finished(low), finished(high), figures
     stats[LENGTH], stats[SAID], stats[SURPLUS] = length, said, surplus + run
     stats[ENDING] = 1 if last & ENDS_WELL else 0
