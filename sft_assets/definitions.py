@@ -1,7 +1,7 @@
 """The code location: everything assembled, nothing computed.
 
-source_files -> raw -> combined -> deduped -> decontaminated -> scored -> exported
-benchmark_files -> benchmarks ------------------^     rule_hits ---^
+source_files -> raw -> combined -> deduped --------------> decontaminated -> scored -> exported
+benchmark_files -> benchmarks -> contamination_candidates ---^    rule_hits ---^
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from sft_assets.asset import Asset, to_dagster
 from sft_assets.automation import job, new_data_sensor
 from sft_assets.combined.asset import combined
 from sft_assets.decontaminated.asset import decontaminated
-from sft_assets.decontaminated.benchmarks_asset import benchmarks
+from sft_assets.decontaminated.benchmarks.asset import benchmarks
+from sft_assets.decontaminated.paraphrases.asset import contamination_candidates
 from sft_assets.deduped.asset import deduped
 from sft_assets.errors import SftError, did_you_mean
 from sft_assets.exported.asset import exported
@@ -27,7 +28,17 @@ from sft_assets.runs import INPUTS, DataFolder, input_version
 from sft_assets.scored.asset import scored
 from sft_assets.scored.rule_hits import rule_hits
 
-ASSETS: tuple[Asset, ...] = (raw, combined, deduped, benchmarks, decontaminated, rule_hits, scored, exported)
+ASSETS: tuple[Asset, ...] = (
+    raw,
+    combined,
+    deduped,
+    benchmarks,
+    contamination_candidates,
+    decontaminated,
+    rule_hits,
+    scored,
+    exported,
+)
 STATES = tuple(a.name for a in ASSETS if a.table.is_state)
 
 

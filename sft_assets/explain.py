@@ -169,6 +169,8 @@ def _step(con: duckdb.DuckDBPyConnection, state: str, row_id: str, record_id: st
     step = Step(state, "kept", edits=edits.fetchall())
     id_here = record_id if state == "raw" else row_id
     if _one(con, f"SELECT 1 FROM {versions[state].table} WHERE row_id = ?::UUID", [id_here]):
+        if state == "decontaminated" and "contamination_candidates" in versions:
+            step.reason, step.evidence = _candidate(con, row_id, versions)
         if state == "scored":
             marks = _one(con, f"SELECT verdict, rule_names FROM {versions[state].table} WHERE row_id = ?::UUID", [row_id])
             if marks and marks[0] != "keep":
@@ -189,6 +191,23 @@ def _step(con: duckdb.DuckDBPyConnection, state: str, row_id: str, record_id: st
         return step
     step.verdict, step.reason = "not built", "this state was made before the row came in; `sft plan` says what is stale"
     return step
+
+
+def _candidate(con: duckdb.DuckDBPyConnection, row_id: str, versions: dict[str, Version]) -> tuple[str, dict[str, Any]]:
+    """The test item that a kept row may be in other words, with both texts; nothing for most rows."""
+    cursor = con.execute(
+        f"""
+        SELECT c.benchmark, c.item_id, c.turn, c.role, round(c.score::DOUBLE, 3) AS score, round(c.margin::DOUBLE, 3) AS margin,
+            round(c.numbers::DOUBLE, 3) AS numbers, round(c.embedding::DOUBLE, 3) AS embedding, min(b.text) AS item
+        FROM {versions["contamination_candidates"].table} AS c
+        LEFT JOIN benchmarks AS b ON (b.benchmark, b.item_id, b.field) = (c.benchmark, c.item_id, 'question')
+        WHERE c.row_id = ?::UUID AND rank = 1 GROUP BY ALL
+        """,
+        [row_id],
+    )
+    names = [column[0] for column in cursor.description]
+    found = {name: value for row in cursor.fetchall() for name, value in zip(names, row, strict=True) if value is not None}
+    return ("may be a test item in other words", found) if found else ("", {})
 
 
 def _messages(con: duckdb.DuckDBPyConnection, row_id: str, versions: dict[str, Version]) -> list[Message] | None:

@@ -224,24 +224,68 @@ class Deduped(Section):
 
 
 class Benchmark(Section):
-    """One entry of `benchmarks.files`: how to read a test set whose shape is not seen from its items."""
+    """One entry of `benchmarks.files`: a test set on the hub or in an installed package, or how one in D/benchmarks is read."""
 
-    path: str
-    name: str = ""
+    path: str = Field(default="", description="file or folder, relative to D/benchmarks; of a package: one of its files")
+    hub: str = Field(default="", pattern=r"^([\w.-]+(/[\w.-]+)?)?$", description="instead of path: a hub dataset, owner/name")
+    package: str = Field(default="", pattern=r"^(\w[\w.-]*)?$", description="instead of path: an installed Python package")
+    revision: str | None = Field(default=None, description="of the hub dataset: branch, tag or commit")
+    config: str | None = Field(default=None, description="of the hub dataset; default: its only one, or `default`")
+    split: str | None = Field(default=None, description="of the hub dataset; default: test, else validation, else everything")
+    name: str = Field(default="", description="what the reports call it; default: the path without its ending, hub or package")
     columns: dict[str, str] = Field(default={}, description="question, answer, choices, context, solution: their column")
+    encoding: str | None = Field(default=None, description="default: by byte order mark, else UTF-8")
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1, description="of CSV; default: seen from the lines")
+    header: bool | list[str] | None = Field(default=None, description="of CSV: whether it has one, or the names of its columns")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Benchmark:
+        if sum(map(bool, (self.path or self.package, self.hub))) != 1:
+            raise ValueError("say one of path (in D/benchmarks), hub (owner/name) or package (installed; path: one file of it)")
+        if not self.hub and (self.revision or self.config or self.split):
+            raise ValueError("revision, config and split are of hub datasets")
+        self.__dict__["name"] = self.name or self.hub or self.package
+        return self
+
+    @property
+    def dataset(self) -> Source:
+        """The hub dataset as sources have it."""
+        return Source(hub=self.hub, revision=self.revision, config=self.config, split=self.split or "test|validation|all")
 
 
 class Benchmarks(Section):
-    """Test sets in D/benchmarks."""
+    """Test sets in D/benchmarks and elsewhere."""
 
     files: list[Benchmark] = []
+
+    @field_validator("files")
+    @classmethod
+    def _names_are_unique(cls, files: list[Benchmark]) -> list[Benchmark]:
+        names = [entry.name for entry in files if entry.name]
+        if twice := next((name for i, name in enumerate(names) if name in names[:i]), None):
+            raise ValueError(f"two entries have the name {twice!r}; give each one of its own (name:)")
+        return files
+
+
+class ContaminationCandidates(Section):
+    """Rows that may hold a test item in other words."""
+
+    strength: float = Field(default=0.75, gt=0, le=2, description="score and margin of a candidate; less where numbers differ")
+    score: Share = Field(default=0.72, gt=0, description="TF-IDF cosine of a candidate, however near other items are")
+    numbers: Share = Field(default=0.5, description="of the smaller side's numbers, that agree in a near one")
+    embeddings: str | None = Field(
+        default=None,
+        description="a model of sentence-transformers, by name or path (`embedded`), for neighbours by meaning too",
+    )
+    similarity: Share = Field(default=0.85, gt=0, description="cosine similarity of sentence embeddings of a candidate")
 
 
 class Decontaminated(Section):
     """Rows that hold test items."""
 
-    ngram: int = Field(default=13, ge=5, description="consecutive words of an item that make a leak")
-    short_item_words: int = Field(default=8, ge=1, description="items of fewer words count only as a whole turn")
+    ngram: int = Field(default=13, ge=8, description="consecutive words of an item, telling ones, that make a leak")
+    coverage: Share = Field(default=0.5, gt=0, description="share of an item's own 3-grams, close together, that makes a leak")
+    paraphrases: Literal["review", "drop"] = Field(default="review", description="what becomes of contamination_candidates")
 
 
 class RuleHits(Section):
@@ -286,6 +330,7 @@ class Recipe(Section):
     combined: Combined = Combined()
     deduped: Deduped = Deduped()
     benchmarks: Benchmarks = Benchmarks()
+    contamination_candidates: ContaminationCandidates = ContaminationCandidates()
     decontaminated: Decontaminated = Decontaminated()
     rule_hits: RuleHits = RuleHits()
     scored: Scored = Scored()

@@ -134,7 +134,7 @@ def occupy(
 
 
 def input_version(folder: Folder, name: str, ask: bool = True) -> str:
-    """The fingerprint of an input asset's files; of source_files with the hub datasets and URLs that the recipe names.
+    """The fingerprint of an input asset's files, with the hub datasets, URLs and packages that the recipe names for it.
 
     ask: whether to ask there what is the newest; without it what was last heard counts.
 
@@ -142,21 +142,27 @@ def input_version(folder: Folder, name: str, ask: bool = True) -> str:
         SftError: a place cannot be reached and was never fetched.
     """
     version = folder.version(folder.root / INPUTS[name])
-    if name != "source_files" or not _names_places(folder):
+    if not _names_places(folder):
         return version
-    from sft_assets.raw.sources import remote_versions
+    recipe = Recipe.load(folder.recipe)
+    if name == "source_files":
+        from sft_assets.raw.sources import remote_versions
 
-    versions = remote_versions(folder, Recipe.load(folder.recipe), ask)
+        versions = remote_versions(folder, recipe, ask)
+    else:
+        from sft_assets.decontaminated.benchmarks.files import versions_elsewhere
+
+        versions = versions_elsewhere(folder, recipe, ask)
     return hashlib.sha256("\n".join([version, *versions]).encode()).hexdigest() if versions else version
 
 
 def _names_places(folder: Folder) -> bool:
-    """Whether the recipe may name sources that are elsewhere: cheaper than to parse it."""
+    """Whether the recipe may name sources or test sets that are elsewhere: cheaper than to parse it."""
     try:
         text = folder.recipe.read_bytes()
     except OSError:
         return False
-    return b"hub" in text or b"url" in text
+    return any(word in text for word in (b"hub", b"url", b"package"))
 
 
 def observed_version(instance: DagsterInstance, name: str) -> str | None:

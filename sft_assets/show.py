@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from sft_assets.what_if import WhatIf
 
 out = Console(highlight=False)
+AROUND = 100  # characters of a row before and after what it shares with a test item
+MARKED = ("spans", "matched", "item")  # of a leak, shown in the texts themselves
 
 
 def plain(text: str) -> str:
@@ -234,12 +236,30 @@ def life(one: Life) -> None:
             if key == "rules":
                 for rule in value:
                     out.print(f"  {'':<15} " + plain(", ".join(f"{k}: {short(v)}" for k, v in rule.items())), soft_wrap=True)
-            else:
+            elif key not in MARKED or "spans" not in step.evidence:
                 out.print(f"  {'':<15} {key}: {plain(short(value))}", soft_wrap=True)
+        if "spans" in step.evidence:
+            leak(step.evidence, one.messages)
     turns("this row", one.messages)
     if one.kept_messages:
         turns(f"the row that stayed, {one.kept_place}", one.kept_messages)
     out.print()
+
+
+def leak(evidence: Mapping[str, Any], messages: Any) -> None:
+    """Both texts of a leak, what they share in »bold«: the turn where the row has it, the item where it is shown whole."""
+    turn, matched = evidence["turn"], evidence["matched"]
+    out.print(f"  {'':<15} [dim]the item[/] {plain(short(evidence['item'], 600))}", soft_wrap=True)
+    said = getattr(messages[turn - 1], evidence.get("part", "content")) if messages and isinstance(turn, int) else None
+    marked = f"[bold red]{plain(short(matched, 600))}[/]"
+    if said:
+        marked, last = "", max(0, evidence["spans"][0][0] - AROUND)
+        marked += "…" if last else ""
+        for start, stop in evidence["spans"]:
+            marked += f"{plain(said[last:start])}[bold red]»{plain(said[start:stop])}«[/]"
+            last = stop
+        marked += plain(said[last : last + AROUND]) + ("…" if last + AROUND < len(said) else "")
+    out.print(f"  {'':<15} [dim]the row[/]  {' '.join(marked.split())}", soft_wrap=True)
 
 
 def turns(title: str, messages: Any) -> None:

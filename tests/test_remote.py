@@ -456,7 +456,7 @@ def test_without_a_connection_and_a_whole_snapshot_it_is_said(
         assert str(error.value).startswith(f"hub: {REPO}: not reachable (127.0.0.1: ")
         assert str(error.value).endswith(
             f"), and nothing complete of revision {source.revision or 'main'} is in the cache; run it once with a connection, "
-            "or copy the files into the sources folder"
+            "or copy the files into the data folder"
         )
 
 

@@ -50,7 +50,7 @@ def resolve(source: Source) -> Remote:
         if cached is None or not _is_cached(source, cached):
             raise SftError(
                 f"hub: {source.hub}: not reachable ({reason}), and nothing complete of revision {revision} is in the cache; "
-                "run it once with a connection, or copy the files into the sources folder"
+                "run it once with a connection, or copy the files into the data folder"
             ) from None
         sentence = f"not reachable ({reason}); the snapshot of commit {cached[:12]} in the cache is used"
         return Remote(source, _version(source, cached), f"hub: {source.hub}: {sentence}")

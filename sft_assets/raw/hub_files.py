@@ -68,7 +68,7 @@ def choose(
 ) -> Chosen:
     """The data files of a configuration's splits. `names`: all files of the repository; `cards`: the text of each of CARDS.
 
-    split: one, several as `train+extra`, or `all`.
+    split: one, several as `train+extra`, or `all`; `test|validation` is the first kind of them that there is.
 
     Raises:
         SftError: there is no such configuration, split or data, or the configuration is not clear.
@@ -216,6 +216,10 @@ def _wanted(splits: Splits, split: str | None) -> list[str]:
         return kept
     if split == "all" and "all" not in splits:
         return list(splits)
+    for kind in split.split("|") if "|" in split else ():
+        words = {kind, *KEYWORDS.get(kind, ())}
+        if found := [name for name in splits if kind == "all" or words & {name, *re.split(r"[\W\d_]+", name.lower())}]:
+            return found
     wanted = [name.strip() for name in split.split("+")]
     for name in wanted:
         if "[" in name:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -72,7 +72,12 @@ def elsewhere(recipe: Recipe, described: Descriptions) -> Iterator[Source]:
 
 
 def remote_versions(folder: Folder, recipe: Recipe, ask: bool) -> list[str]:
-    """The version of every place elsewhere. ask: whether to ask there; without it what was last heard counts.
+    """The version of every source that is elsewhere, as `versions_of`."""
+    return versions_of(folder, elsewhere(recipe, descriptions(folder.sources, Folder.files(folder.sources))), ask)
+
+
+def versions_of(folder: Folder, entries: Iterable[Source], ask: bool) -> list[str]:
+    """The version of every hub dataset and URL. ask: whether to ask there; without it what was last heard counts.
 
     Raises:
         SftError: a place cannot be reached and was never fetched.
@@ -80,7 +85,7 @@ def remote_versions(folder: Folder, recipe: Recipe, ask: bool) -> list[str]:
     from sft_assets.raw.remote import last_version, resolve
 
     versions = []
-    for entry in elsewhere(recipe, descriptions(folder.sources, Folder.files(folder.sources))):
+    for entry in entries:
         version = None if ask else last_version(folder, entry)
         if version is None:
             place = resolve(folder, entry)

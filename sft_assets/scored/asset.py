@@ -4,6 +4,7 @@
     9f3c...  []                      keep
     41d0...  [cut_off]               keep
     7b22...  [mojibake]              review
+    0c5e...  []                      review     (a candidate of decontaminated: it may be a test item in other words)
 
     dropped 51ab...  refusal  {"rules": [{"rule": "refusal", "turn": 2, "span": [0, 28],
                                           "matched": "I'm sorry, but I cannot help", "why": "The answer declines ..."}]}
@@ -45,12 +46,13 @@ TABLE = Table(
         ),
         Law(
             "review_marked",
-            "a kept row is marked for review where a rule asks for it, and only there",
+            "a kept row is marked for review where a rule asks for it or it may be a test item, and only there",
             """
             SELECT count(*)
-            FROM {table}
+            FROM {table} JOIN {parent} AS p USING (row_id)
             WHERE verdict != CASE
-                WHEN list_has_any(rule_names, (SELECT coalesce(list(rule), []) FROM scored_rules WHERE action = 'review'))
+                WHEN p.paraphrase_of IS NOT NULL
+                  OR list_has_any(rule_names, (SELECT coalesce(list(rule), []) FROM scored_rules WHERE action = 'review'))
                 THEN 'review' ELSE 'keep' END
             """,
         ),
@@ -58,7 +60,7 @@ TABLE = Table(
 )
 
 
-@state(TABLE, deps=("rule_hits",), code=1, data_of_code=decision_version)
+@state(TABLE, deps=("rule_hits",), code=2, data_of_code=decision_version)
 def scored(build: Build, folder: Folder, recipe: Recipe) -> None:
     """The decontaminated rows with the rules that hit them and a verdict, without the rows that a rule drops."""
     check_names(recipe.scored.actions, f"{folder.recipe}: scored.actions")
@@ -66,7 +68,8 @@ def scored(build: Build, folder: Folder, recipe: Recipe) -> None:
     _load_rules(build, actions)
     _load_decisions(build, actions)
     build.insert_sql(f"""
-        SELECT row_id, content_hash, coalesce(rule_names, []) AS rule_names, coalesce(verdict, 'keep') AS verdict
+        SELECT row_id, content_hash, coalesce(rule_names, []) AS rule_names,
+            CASE WHEN verdict = 'review' OR paraphrase_of IS NOT NULL THEN 'review' ELSE 'keep' END AS verdict
         FROM {build.of("decontaminated")}
         LEFT JOIN scored_rows USING (row_id)
         WHERE verdict IS DISTINCT FROM 'drop'

@@ -22,7 +22,7 @@ ENDINGS = ".!?…。！？।؟\"'”’)]}`*|>:;"
 # the classes, and what may be added to one
 SPACE, OTHER, LETTER, DIGIT, MARK, CHARACTER, OPERATOR, APOSTROPHE, POINT, IGNORED = range(10)
 CLASS = 15
-ENDS_WELL, COMPOSES, BLANK = 16, 32, 64  # ends an answer; may not be in form NFC; a space or tab
+ENDS_WELL, COMPOSES, BLANK, FOLDS = 16, 32, 64, 128  # ends an answer; may not be in form NFC; a space or tab; see `foldings`
 PROPERTIES = {
     OPERATOR: rf"[^\s\p{{C}}\p{{L}}\p{{M}}\p{{N}}_{SENTENCE}]",
     LETTER: rf"[\p{{L}}\p{{N}}_--[{NO_SPACES}\p{{Nd}}]]",
@@ -63,8 +63,19 @@ def tables() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint32]]:
     classes[[0x20, 0x09]] |= BLANK
     classes[[ord(c) for c in ENDINGS]] |= ENDS_WELL
     classes[_composing(everything)] |= COMPOSES
+    classes[list(foldings())] |= FOLDS
     classes[0xD800:0xE000] = OTHER
     return classes, lowers
+
+
+@cache
+def foldings() -> dict[int, str]:
+    """The letters and digits whose lower case is not all that a change of case does to them: µ (Μ and μ), ß (SS), ﬁ, ４, ς."""
+    blocks = range(0x80, 0x3000), range(0xA000, 0xAC00), range(0xF900, 0x20000)  # between them scripts that have no case
+    everything = "".join(chr(code) for block in blocks for code in block)
+    wide = regex.compile(r"[\p{L}\p{N}--\p{Han}]", regex.V1).findall(everything)
+    folded = {letter: unicodedata.normalize("NFC", unicodedata.normalize("NFKC", letter).casefold()) for letter in wide}
+    return {ord(letter): small for letter, small in folded.items() if small != letter.lower() and small}
 
 
 def _composing(everything: str) -> list[int]:

@@ -9,6 +9,7 @@ Python object. Hashes are 64 bits; equal texts have equal hashes in every run an
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numba
@@ -22,10 +23,11 @@ from numba.extending import intrinsic
 
 from sft_assets.text import characters as c
 from sft_assets.text.plain import LONG
+from sft_assets.text.plain import casefolded as plain_casefolded
 
 SPACE, LETTER, DIGIT, MARK, CHARACTER = c.SPACE, c.LETTER, c.DIGIT, c.MARK, c.CHARACTER
 OPERATOR, APOSTROPHE, POINT, IGNORED = c.OPERATOR, c.APOSTROPHE, c.POINT, c.IGNORED
-CLASS, ENDS_WELL, COMPOSES, BLANK = c.CLASS, c.ENDS_WELL, c.COMPOSES, c.BLANK
+CLASS, ENDS_WELL, COMPOSES, BLANK, FOLDS = c.CLASS, c.ENDS_WELL, c.COMPOSES, c.BLANK, c.FOLDS
 NEWLINE, QUOTE, HYPHEN, MINUS, CLOSING, BRACKET, UNDERSCORE = 10, 39, 45, 0x2212, 41, 93, 95
 
 # places in texts are unsigned: a signed index is looked at twice, it might count from the end
@@ -36,10 +38,10 @@ EIGHT = np.uint64(8)
 LOW, HIGH, FIGURES, LENGTH, SAID, SURPLUS, ENDING = range(7)
 STATS = 7
 
-_SEED, _OTHER_SEED = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
+SEED, _OTHER_SEED = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 _PRIME, _OTHER_PRIME = np.uint64(0x9FB21C651E98DF25), np.uint64(0xD6E8FEB86659FD93)
 _GRAM, _NUMBER = np.uint64(0xA0761D6478BD642F), np.uint64(0xE7037ED1A0B428DB)
-_SMALL, _HIGH_BITS = np.uint64(0x2020202020202020), np.uint64(0x8080808080808080)  # of eight bytes
+SMALL, _HIGH_BITS = np.uint64(0x2020202020202020), np.uint64(0x8080808080808080)  # of eight bytes
 _NO_STATE, _WORD, _WORD_QUOTE, _NUMBER_STATE, _NUMBER_POINT, _ONE = range(6)
 
 
@@ -67,14 +69,23 @@ class Strings(NamedTuple):
 
 def composed(array: Any) -> Any:
     """The string array in form NFC: itself where all of it is, as almost always."""
+    return _changed(array, COMPOSES, lambda text: unicodedata.normalize("NFC", text))
+
+
+def casefolded(array: Any) -> Any:
+    """The string array with each text as `plain.casefolded` has it: itself where nothing changes."""
+    return _changed(array, COMPOSES | FOLDS, plain_casefolded)
+
+
+def _changed(array: Any, flags: int, change: Callable[[str], str]) -> Any:
     classes, _ = c.tables()
     strings = Strings.of(array)
     doubtful = np.zeros(len(strings), np.bool_)
-    find_composing(strings.offsets, strings.data, classes, doubtful)
+    find_flagged(strings.offsets, strings.data, classes, np.uint8(flags), doubtful)
     if not doubtful.any():
         return array
     mask = pa.array(doubtful)
-    texts = [unicodedata.normalize("NFC", text) if text else text for text in array.filter(mask).to_pylist()]
+    texts = [change(text) if text else text for text in array.filter(mask).to_pylist()]
     return pc.replace_with_mask(array, mask, pa.array(texts, array.type))
 
 
@@ -94,8 +105,8 @@ def eight_bytes(typing_context: Any, data: Any, i: Any) -> Any:
 
 
 @numba.njit(cache=True, nogil=True)
-def find_composing(offsets, data, classes, doubtful):  # type: ignore[no-untyped-def]
-    """Mark the texts that have a character which form NFC may change."""
+def find_flagged(offsets, data, classes, flags, doubtful):  # type: ignore[no-untyped-def]
+    """Mark the texts that have a character with one of these flags; ASCII has none."""
     i, stop = np.uint64(offsets[0]), np.uint64(offsets[-1])
     while i + EIGHT <= stop and not eight_bytes(data, i) & _HIGH_BITS:
         i += EIGHT
@@ -111,7 +122,7 @@ def find_composing(offsets, data, classes, doubtful):  # type: ignore[no-untyped
                 i += ONE
                 continue
             code, i = decode(data, i)
-            if classes[code] & COMPOSES:
+            if classes[code] & flags:
                 doubtful[text] = True
                 break
 
@@ -172,7 +183,7 @@ def trailing_zeros(typing_context: Any, value: Any) -> Any:
 @numba.njit(cache=True, nogil=True, inline="always")
 def letters_first(bytes_):  # type: ignore[no-untyped-def]
     """How many of eight bytes, from the first, are ASCII letters."""
-    small = bytes_ | _SMALL
+    small = bytes_ | SMALL
     letters = (small + np.uint64(0x1F1F1F1F1F1F1F1F)) & (np.uint64(0xFAFAFAFAFAFAFAFA) - small) & ~bytes_ & _HIGH_BITS
     others = ~letters & _HIGH_BITS
     return trailing_zeros(others) >> np.uint64(3)
@@ -203,11 +214,11 @@ def scan(data, start, stop, classes, lowers, hashes, starts, stops, n, stats):  
     A word of ASCII letters alone, as most are, is hashed eight letters at a time, any other token by its code points. The hash
     of the normal form is over tokens, and over the characters that belong to none, in their order.
     """
-    low, high, figures = _SEED, _OTHER_SEED, stats[FIGURES]
+    low, high, figures = SEED, _OTHER_SEED, stats[FIGURES]
     length, said, surplus = np.int64(0), np.int64(0), np.int64(0)
     run, blanks, newlines, last = 0, 0, 0, np.uint8(0)  # of white space; the class of the last character that is none
-    state, h, begin, end, pending = _NO_STATE, _SEED, ZERO, ZERO, np.uint32(0)
-    plain, word, letters = False, _SEED, ZERO  # of the token so far: only ASCII letters; its hash as such; how many
+    state, h, begin, end, pending = _NO_STATE, SEED, ZERO, ZERO, np.uint32(0)
+    plain, word, letters = False, SEED, ZERO  # of the token so far: only ASCII letters; its hash as such; how many
     chunk = ZERO
     place, digit, began = (
         np.int64(0),
@@ -220,13 +231,13 @@ def scan(data, start, stop, classes, lowers, hashes, starts, stops, n, stats):  
     try_word = True
     while i < stop:
         if try_word and state == _NO_STATE and i < loadable:
-            at, h = i, _SEED
+            at, h = i, SEED
             bytes_ = eight_bytes(data, i)
             count = letters_first(bytes_)
             if count:
                 whole = True
                 while count == EIGHT and i + EIGHT <= stop:
-                    h = mixed_word(h, bytes_ | _SMALL)
+                    h = mixed_word(h, bytes_ | SMALL)
                     i += EIGHT
                     if i >= loadable:
                         whole = False
@@ -237,7 +248,7 @@ def scan(data, start, stop, classes, lowers, hashes, starts, stops, n, stats):  
                     if i + count > stop:
                         count = stop - i
                     if count:
-                        h = mixed_word(h, (bytes_ | _SMALL) & ((ONE << (count * EIGHT)) - ONE))
+                        h = mixed_word(h, (bytes_ | SMALL) & ((ONE << (count * EIGHT)) - ONE))
                         i += count
                     if i < stop:
                         following = data[i]
@@ -355,11 +366,11 @@ def scan(data, start, stop, classes, lowers, hashes, starts, stops, n, stats):  
             elif flags & BLANK and newlines == 0:
                 blanks += 1
         elif kind == LETTER or kind == DIGIT or kind == CHARACTER or kind == OPERATOR:
-            h, begin, end, began = mixed(_SEED, code), at, i, place
+            h, begin, end, began = mixed(SEED, code), at, i, place
             if kind == LETTER:
                 state = _WORD
                 plain = 97 <= code <= 122
-                word, chunk, letters = _SEED, np.uint64(code), ONE
+                word, chunk, letters = SEED, np.uint64(code), ONE
             elif kind == DIGIT:
                 state = _NUMBER_STATE
             elif kind == CHARACTER:

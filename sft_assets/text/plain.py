@@ -47,6 +47,11 @@ def normal(text: str) -> str:
     return " ".join(lower(unicodedata.normalize("NFC", text)).split())
 
 
+def casefolded(text: str) -> str:
+    """The text in form NFC, with every letter that does not survive a change of case as it is after one: µ, ß, ﬁ, ４."""
+    return unicodedata.normalize("NFC", text if text.isascii() else text.translate(c.foldings()))
+
+
 def lower(text: str) -> str:
     """Lower case, each code point by itself ("İ" stays, a final sigma is like any other)."""
     if "İ" in text or "Σ" in text:

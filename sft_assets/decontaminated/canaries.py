@@ -1,0 +1,124 @@
+"""Planted copies of test items: what of them does the stage find, and what does it flag that is no leak?
+
+    kind       a copy of "What is 6 x 7, Tom asks."                        planted in
+    verbatim   What is 6 x 7, Tom asks.                                    a user turn
+    recased    WHAT IS 6 X 7, TOM ASKS.                                    a user turn
+    truncated  What is 6 x 7,                                              a user turn
+    numbers    What is 8 x 9, Tom asks.                                    a user turn; no leak, it is not to be flagged
+
+Every copy stands in a row of its own, made of texts of the data at hand.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from sft_assets.decontaminated.overlap.protection import Item, Owner
+from sft_assets.record import MESSAGES, uuid_array
+
+PUNCTUATION = re.compile(r"(?<=\w)[.,;:!?]+(?=\s|$)")
+QUOTES = str.maketrans({"'": "’"})
+NUMBER = re.compile(r"(?<![\w.,])\d{1,4}(?![\w.,]\w)")
+ASKING = ("Please help me with this.", "Here is what I was given at school today.", "I found this in an old book of mine.")
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+class Canary(NamedTuple):
+    """One planted row. turns: (role, text). kind: how the item was changed, or where it stands; `leak` is False for a decoy."""
+
+    kind: str
+    owner: Owner
+    turns: list[tuple[str, str]]
+    length: int = 0  # words of the question
+    leak: bool = True
+
+
+def asked(item: Item, order: random.Random | None = None) -> str:
+    """A question as it is put to a model: with its choices under it. order: shuffles them."""
+    (question, *_), choices = item.of("question"), list(item.of("choices"))
+    if not choices:
+        return question
+    if order:
+        order.shuffle(choices)
+    return "\n".join([question, *(f"{letter}. {choice}" for letter, choice in zip(LETTERS, choices, strict=False))])
+
+
+def cut(text: str, share: float = 0.7) -> str:
+    """The first words of a text, so many of them."""
+    pieces = list(re.finditer(r"\S+", text))
+    return text[: pieces[max(1, round(share * len(pieces))) - 1].end()] if pieces else text
+
+
+def other_numbers(text: str, chance: random.Random) -> str:
+    """The text with every number changed; the text itself where it has none."""
+    return NUMBER.sub(lambda m: str(int(m.group()) + chance.randint(1, 9)), text)
+
+
+def repunctuated(text: str) -> str:
+    return PUNCTUATION.sub(" ;", text)
+
+
+def spaced(text: str) -> str:
+    return "\r\n ".join(text.split())
+
+
+def curly(text: str) -> str:
+    return re.sub(r'"([^"]*)"', r"“\1”", text).translate(QUOTES)
+
+
+CHANGES: dict[str, Callable[[str], str]] = {
+    "verbatim": lambda text: text,
+    "recased": str.upper,
+    "repunctuated": repunctuated,
+    "whitespace": spaced,
+    "unicode_quotes": curly,
+}
+
+
+def planted(items: Sequence[Item], filler: Sequence[str], seed: int = 0) -> Iterator[Canary]:
+    """The canaries of these items: every change, every place, and decoys. filler: texts of the data to put around them."""
+    for item in items:
+        if not item.of("question"):
+            continue
+        chance = random.Random(f"{seed} {item.owner}")
+        text, question = asked(item), item.of("question")[0]
+        length = len(question.split())
+        reply = chance.choice(filler)
+
+        def row(kind: str, *turns: tuple[str, str], leak: bool = True) -> Canary:
+            return Canary(kind, item.owner, list(turns), length, leak)  # noqa: B023  # it is called at once
+
+        for kind, change in CHANGES.items():
+            yield row(kind, ("user", change(text)), ("assistant", reply))
+        yield row("in_answer", ("user", ASKING[0]), ("assistant", text))
+        yield row("in_system", ("system", text), ("user", ASKING[1]), ("assistant", reply))
+        yield row("in_later_turn", ("user", ASKING[1]), ("assistant", reply), ("user", text), ("assistant", reply))
+        if len(item.of("choices")) > 1:
+            yield row("choices_reordered", ("user", asked(item, chance)), ("assistant", reply))
+        before, after = chance.choice(filler)[-300:], chance.choice(filler)[:300]
+        yield row("embedded", ("user", f"{before}\n\n{text}\n\n{after}"), ("assistant", reply))
+        yield row("truncated", ("user", cut(question)), ("assistant", reply))
+        if (decoy := other_numbers(question, chance)) != question:
+            yield row("other_numbers", ("user", decoy), ("assistant", reply), leak=False)
+
+
+def batches(canaries: Sequence[Canary], rows: int = 4096) -> Iterator[pa.RecordBatch]:
+    """The canaries as rows of a state; the id of canary i is i, the others' ids begin elsewhere."""
+    for first in range(0, len(canaries), rows):
+        some = canaries[first : first + rows]
+        ids = np.zeros((len(some), 2), ">u8")
+        ids[:, 1] = np.arange(first, first + len(some))
+        messages: list[list[dict[str, Any]]] = [[{"role": r, "content": t} for r, t in canary.turns] for canary in some]
+        yield pa.record_batch(
+            {
+                "row_id": uuid_array(ids.view("V16")[:, 0], np.zeros(len(some), np.bool_)),
+                "messages": pa.array(messages, MESSAGES),
+                "rejected": pa.nulls(len(some), MESSAGES),
+            }
+        )

@@ -1,0 +1,237 @@
+"""What of a test item is looked for, and how much has to be seen of it before a row is condemned.
+
+    standing   the text counts ...                                                                    for example
+    anywhere   wherever it stands                              Which force pulls the Moon towards the Earth each night?
+    alone      as a turn, line or sentence of its own, or beside its choices                  What is a colles fracture?
+    beside     beside its choices or its answer only                                     Which of these is true? (A) ...
+    never      not at all: the item is unprotected, and the report says why                                  Osteoclasts
+
+It depends on how many words the text has, on how many of them are uncommon (neither scikit-learn's English stop words nor the
+everyday words of exams below), and on whether other items ask the same and are told apart by their choices or answers only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from enum import IntEnum
+from functools import cache
+from itertools import groupby
+from typing import NamedTuple
+
+import regex
+
+from sft_assets.decontaminated.overlap.words import words
+from sft_assets.text import characters as c
+from sft_assets.text.plain import folded
+
+LEAST = 3  # words: a shorter text is not looked for
+SENTENCE = 8  # words: of a longer text two uncommon ones are enough for it to count anywhere
+LONG = 13  # words in a row are no accident, however common each of them is
+SHORT = 20  # words: of a shorter item a part counts only where it stands by itself
+LEAST_PART = 9  # words: of a shorter item no part counts
+SHARE = 0.6  # of an item's words, in a part that counts
+PASSAGE = 0.5  # of a passage's words, for it to be there beside its question
+SOLUTION = 20  # words: shorter code is written by everyone
+UNCOMMON_IN_SOLUTION = 8
+QUOTE = 12  # words: a shorter quotation is part of the question
+OUTSIDE = 4  # uncommon words that an item has beside its quotations
+EXAM = """
+a an answer answers are ask asked best better can choose complete correct correctly define describe describes did do does
+done each example examples explain explanation false find first following follow follows give given gives good help how i if in
+incorrect is it kind know last let likely list made make makes many mean means most name need new next not number of one ones
+option options order out people please possible question questions read right same say second select sentence should show
+some something statement statements step steps sure tell text thing things think three time times true try two type use used
+using want way what when where which who whom whose why word words work works would write wrong yes no you your
+"""
+
+
+class Standing(IntEnum):
+    """Where a text of an item counts (see above)."""
+
+    NEVER = 0
+    BESIDE = 1
+    ALONE = 2
+    ANYWHERE = 3
+
+
+QUOTED = re.compile(r'“([^“”]+)”|"([^"]+)"|«([^«»]+)»|„([^„“”]+)[“”]')
+OPERATORS = regex.compile(rf"(?!-){c.PROPERTIES[c.OPERATOR]}", regex.V1)  # all but the hyphen
+Owner = tuple[str, str]  # benchmark, item_id
+
+
+@dataclasses.dataclass
+class Item:
+    """One test item: its texts by field."""
+
+    owner: Owner
+    texts: dict[str, list[str]]
+
+    def of(self, name: str) -> list[str]:
+        return self.texts.get(name, [])
+
+
+@dataclasses.dataclass
+class Sought:
+    """A text that is looked for. `owners`: the items that have it. `told_apart`: only their choices or answers tell which."""
+
+    field: str
+    text: str
+    said: tuple[str, ...]  # its words
+    owners: list[Item]
+    standing: Standing
+    told_apart: bool = False
+    variants: dict[str, list[Item]] = dataclasses.field(default_factory=dict)  # by compact text, where owners differ in symbols
+
+
+class Unprotected(NamedTuple):
+    """An item that no rule finds. why: too_short, generic (nothing uncommon in it) or shared (with an item asked alike)."""
+
+    benchmark: str
+    item_id: str
+    why: str
+    text: str
+
+
+@cache
+def common_words() -> frozenset[str]:
+    """Words that say nothing of what a text is about."""
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    return frozenset(ENGLISH_STOP_WORDS) | frozenset(EXAM.split())
+
+
+def uncommon(said: Iterable[str]) -> float:
+    """How many different words say what a text is about; a character of a script without spaces is half a word."""
+    return sum(_weight(word) for word in {*said} - common_words())
+
+
+def _weight(word: str) -> float:
+    if len(word) > 1:
+        return 1.0
+    classes, _ = c.tables()
+    kind = classes[ord(word)] & c.CLASS
+    return 0.5 if kind == c.CHARACTER else 0.25 if kind == c.DIGIT else 0.0
+
+
+def standing(said: Sequence[str]) -> Standing:
+    """Where a question of these words counts."""
+    rare = uncommon(said)
+    if len(said) < LEAST:
+        return Standing.NEVER
+    if len(said) >= LONG or (len(said) >= SENTENCE and rare >= 2) or (len(said) >= 5 and rare >= 3):
+        return Standing.ANYWHERE
+    return Standing.ALONE if rare >= 1 or len(said) >= SENTENCE else Standing.BESIDE
+
+
+def compact(text: str) -> str:
+    """Every character that is seen, in lower case: what tells "( [" from "( {"."""
+    return "".join(folded(text).split())
+
+
+def items_of(rows: Iterable[tuple[str, str, str, str]]) -> Iterator[Item]:
+    """The items of rows (benchmark, item_id, field, text), in the order of their names."""
+    for owner, lines in groupby(sorted(set(rows)), key=lambda row: row[:2]):
+        item = Item((owner[0], owner[1]), {})
+        for _, _, name, text in lines:
+            item.texts.setdefault(name, []).append(text)
+        yield item
+
+
+def sought(items: Sequence[Item]) -> list[Sought]:
+    """The texts that are looked for: questions, passages (which count only beside their question) and long solutions.
+
+    Items with the same words and operators in a text share one entry.
+    """
+    found: dict[tuple[str, tuple[str, ...], str], Sought] = {}
+    for item in items:
+        for name in ("question", "solution", "context"):
+            for text in item.of(name):
+                said = tuple(words(text))
+                if name == "solution" and (len(said) < SOLUTION or uncommon(said) < UNCOMMON_IN_SOLUTION):
+                    continue
+                key = (name, said, _operators(text))
+                if key in found:
+                    found[key].owners.append(item)
+                    continue
+                where = standing(said) if name == "question" else Standing.ANYWHERE if name == "solution" else Standing.BESIDE
+                found[key] = Sought(name, text, said, [item], where)
+    for entry in found.values():
+        if entry.field == "question" and len(entry.owners) > 1:
+            _tell_apart(entry)
+    return list(found.values())
+
+
+def _operators(text: str) -> str:
+    """The operators of a text, for those that differ in them alone."""
+    return "".join(OPERATORS.findall(text))
+
+
+def _tell_apart(entry: Sought) -> None:
+    """Whether items that ask the same differ: by symbols that are no words, by their choices, or within a benchmark by answers.
+
+    (Two benchmarks that ask the same seldom word the answer alike; that makes it no other question.)
+    """
+    by_choices = {frozenset(map(compact, item.of("choices"))) for item in entry.owners} - {frozenset()}
+    by_answer: dict[str, set[frozenset[str]]] = defaultdict(set)
+    for item in entry.owners:
+        if not item.of("choices"):
+            by_answer[item.owner[0]].add(frozenset(map(compact, item.of("answer"))))
+    differ = max(len(by_choices), *map(len, by_answer.values()), 1)
+    if differ == 1:
+        return
+    entry.told_apart = True
+    by_text: dict[str, list[Item]] = defaultdict(list)
+    for item in entry.owners:
+        text = next(t for t in item.of("question") if tuple(words(t)) == entry.said)
+        by_text[compact(text)].append(item)
+    if len(by_text) > 1:
+        entry.variants = dict(by_text)
+
+
+def company(item: Item) -> list[tuple[str, ...]]:
+    """What has to stand beside a question that does not count alone: the words of its choices, else of its answer."""
+    texts = item.of("choices") or item.of("answer")
+    return [said for text in texts if (said := tuple(words(text)))]
+
+
+def unprotected(items: Sequence[Item], texts: Sequence[Sought]) -> list[Unprotected]:
+    """The items that the rules cannot find, with the reason."""
+    best: dict[Owner, Standing] = {}
+    shared: set[Owner] = set()
+    for entry in texts:
+        if entry.field == "context":
+            continue
+        for item in entry.owners:
+            where = entry.standing
+            if entry.told_apart and not any(len(owners) == 1 for owners in entry.variants.values() if item in owners):
+                where = min(where, Standing.BESIDE)
+                shared.add(item.owner)
+            if where == Standing.BESIDE and len(item.of("choices")) < 2 and not item.of("context"):
+                where = Standing.NEVER  # beside its answer it is found, but nobody has to have copied that
+            best[item.owner] = max(where, best.get(item.owner, Standing.NEVER))
+    missing = []
+    for item in items:
+        if best.get(item.owner, Standing.NEVER) == Standing.NEVER:
+            question = (item.of("question") or [""])[0]
+            why = "too_short" if len(words(question)) < LEAST else "shared" if item.owner in shared else "generic"
+            missing.append(Unprotected(*item.owner, why, question))
+    return missing
+
+
+def quotations(text: str, said: Sequence[str]) -> list[tuple[int, int]]:
+    """The stretches of words that an item quotes, from the first to the one after the last: passages that others quote too.
+
+    None where the item says little beside them: then what it quotes is what it asks about.
+    """
+    spans = []
+    for found in QUOTED.finditer(text):
+        inside = words(found.group())
+        if len(inside) >= QUOTE:
+            before = len(words(text[: found.start()]))
+            spans.append((before, before + len(inside)))
+    quoted = {i for start, stop in spans for i in range(start, stop)}
+    outside = uncommon(word for i, word in enumerate(said) if i not in quoted)
+    return spans if outside >= OUTSIDE else []
