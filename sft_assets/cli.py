@@ -189,6 +189,25 @@ def what_if(
     show.what_if(ask(asset, folder, changed_recipe(Recipe.load(folder.recipe), state, settings), wait))
 
 
+check = typer.Typer(help="Try the pipeline on what is known: planted test items.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(check, name="check")
+
+
+@check.command()
+def canaries(
+    data: Data = None,
+    items: Annotated[int, typer.Option(min=1, help="of each benchmark, at most")] = 200,
+    paraphrases: Annotated[Path | None, typer.Option(help='JSON lines: {"item_id": ..., "text": ...}')] = None,
+    seed: Annotated[int, typer.Option(help="chooses items and places")] = 0,
+) -> None:
+    """Plant copies of test items among the deduped rows and see what decontamination finds of them. Stores nothing."""
+    from sft_assets.verbs import check_canaries
+
+    with show.Bars() as bars:
+        found = check_canaries(_workspace(data), items, paraphrases, seed, lambda done: bars.advance("canaries", done, None))
+    show.canaries(found)
+
+
 @app.command()
 def explain(
     what: Annotated[str, typer.Argument(help="a row id or its first characters, or FILE:POSITION")],

@@ -10,12 +10,14 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from sft_assets.add import Glimpse, Plan
+    from sft_assets.decontaminated.check import Check
     from sft_assets.explain import Life
     from sft_assets.verbs import Workspace
     from sft_assets.warehouse import Version
     from sft_assets.what_if import WhatIf
 
 out = Console(highlight=False)
+EXAMPLES = 5
 AROUND = 100  # characters of a row before and after what it shares with a test item
 MARKED = ("spans", "matched", "item")  # of a leak, shown in the texts themselves
 
@@ -244,6 +246,38 @@ def life(one: Life) -> None:
     if one.kept_messages:
         turns(f"the row that stayed, {one.kept_place}", one.kept_messages)
     out.print()
+
+
+def canaries(found: Check) -> None:
+    """What the stage found of the planted copies, by kind and length, and what it flagged that is none."""
+    lengths = list(dict.fromkeys(recall.words for recall in found.recalls))
+    header = "copy", "planted", *(f"{words} words" for words in lengths), "right item", "or candidate"
+    table = Table(*header, box=None, header_style="bold", pad_edge=False)
+    for kind in dict.fromkeys(recall.kind for recall in found.recalls):
+        some = [recall for recall in found.recalls if recall.kind == kind]
+        of_length = {one.words: _percent(one.found, one.planted) for one in some}
+        planted, named = sum(one.planted for one in some), sum(one.candidates for one in some)
+        right = _percent(sum(one.right for one in some), named)
+        table.add_row(kind, f"{planted:,}", *(of_length.get(words, "") for words in lengths), right, _percent(named, planted))
+    out.print(table)
+    for benchmark, why in sorted(found.unprotected.items()):
+        reasons = ", ".join(f"{reason} {n:,}" for reason, n in sorted(why.items()))
+        out.print(f"not planted, as no rule protects them: {plain(benchmark)}: {reasons}", soft_wrap=True)
+    for what in found.not_tested:
+        out.print(f"not tested: {plain(what)}", soft_wrap=True)
+    if found.missed:
+        out.print(f"missed {len(found.missed):,}, such as:")
+        for canary in found.missed[:EXAMPLES]:
+            text = f"{' '.join(canary.owner)}  {short(canary.turns[0][1], 160)}"
+            out.print(f"  {canary.kind}  {plain(text)}", soft_wrap=True)
+    out.print(f"flagged that is no leak: {len(found.flagged):,} of {found.decoys:,} decoys and {found.rows:,} rows")
+    for one in found.flagged[:EXAMPLES]:
+        out.print(f"  {plain(one.what)}: {plain(short(one.text, 160))}", soft_wrap=True)
+        out.print(f"    {plain(short(one.item, 160))}", soft_wrap=True)
+
+
+def _percent(some: int, of: int) -> str:
+    return f"{100 * some / of:.1f} %" if of else ""
 
 
 def leak(evidence: Mapping[str, Any], messages: Any) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster import AssetKey, DagsterExecutionInterruptedError, DagsterInstance
@@ -30,6 +30,9 @@ from sft_assets.runs import INPUTS, PROCESS_TAG, input_version, occupy, open_ins
 from sft_assets.staleness import Facts, Graph, materialize_stale, stale_causes
 from sft_assets.warehouse import Version
 from sft_assets.warehouse.versions import read_versions
+
+if TYPE_CHECKING:
+    from sft_assets.decontaminated.check import Check
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 Say = Callable[[str], None]
@@ -46,6 +49,35 @@ def init(path: str | Path) -> Folder:
         folder.recipe.write_text(files("sft_assets").joinpath("recipe_template.yaml").read_text("utf-8"), "utf-8")
     write_instance_config(folder, folder.root)
     return folder
+
+
+def check_canaries(
+    space: Workspace, items: int = 200, paraphrases: Path | None = None, seed: int = 0, progress: Callable[[int], None] = print
+) -> Check:
+    """Plant copies of test items among the deduped rows and decontaminate them (see `decontaminated.check`).
+
+    Raises:
+        SftError: what it needs is not built, there is no test item, or the file of paraphrases cannot be used.
+    """
+    from sft_assets.decontaminated.benchmarks.asset import FIELDS_OF_ITEMS
+    from sft_assets.decontaminated.check import check
+
+    versions = space.versions()
+    if absent := [name for name in ("deduped", "benchmarks", "decontaminated") if name not in versions]:
+        raise SftError(
+            f"canaries are planted among the deduped rows; {absent[0]} is not built yet: `sft run decontaminated`"
+        )
+    with warehouse(space.folder, space.recipe).reading() as con:
+        rows = con.execute(f"SELECT {FIELDS_OF_ITEMS} FROM benchmarks").fetchall()
+        if not rows:
+            raise SftError(f"there is no test item to plant: put test sets into {space.folder.benchmarks}, then `sft run`")
+        dropped = con.execute("SELECT row_id FROM dropped WHERE state = 'decontaminated'").fetchall()
+
+        def batches() -> Any:
+            return con.cursor().sql("SELECT row_id, messages, rejected FROM deduped").to_arrow_reader(4096)
+
+        ids = {row_id.bytes for (row_id,) in dropped}
+        return check(rows, batches, ids, space.recipe, items, paraphrases, seed, progress)
 
 
 @dataclass

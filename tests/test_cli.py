@@ -81,7 +81,7 @@ def test_a_new_folder_says_what_to_do_next(sft: Sft, tmp_path: Path) -> None:
 def test_the_plan_of_a_new_folder_is_everything(sft: Sft, tmp_path: Path) -> None:
     sft("init", str(tmp_path / "fresh"))
     _, out, _ = sft("plan", "--data", str(tmp_path / "fresh"))
-    assert out.count("never materialized") == 8
+    assert out.count("never materialized") == 9
 
 
 def test_nothing_stale_is_said(sft: Sft, data: Path) -> None:

@@ -9,8 +9,10 @@ import gzip
 import json
 import random
 import shutil
+import tempfile
 from collections import Counter, defaultdict
 from itertools import takewhile
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,15 +45,15 @@ class Planted(NamedTuple):
         return float(np.mean([n in self.hits for n in some]))
 
 
-@pytest.fixture(scope="module")
-def public(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str, str, str]]:
+def texts_of_benchmarks() -> list[tuple[str, str, str, str]]:
     """Every text of the public test sets, but for the rephrased one."""
-    folder = fresh(tmp_path_factory.mktemp("public") / "data")
-    ignore = shutil.ignore_patterns("rephrased")
-    shutil.copytree(CORPUS / "benchmarks", folder.benchmarks, ignore=ignore, copy_function=shutil.copyfile, dirs_exist_ok=True)
-    found: dict[str, TestSet] = defaultdict(TestSet)
-    for file in benchmark_files(folder, Recipe()):
-        read(file, found[file.benchmark])
+    with tempfile.TemporaryDirectory() as place:
+        folder = fresh(Path(place) / "data")
+        copy = {"ignore": shutil.ignore_patterns("rephrased"), "copy_function": shutil.copyfile, "dirs_exist_ok": True}
+        shutil.copytree(CORPUS / "benchmarks", folder.benchmarks, **copy)
+        found: dict[str, TestSet] = defaultdict(TestSet)
+        for file in benchmark_files(folder, Recipe()):
+            read(file, found[file.benchmark])
     return [
         (benchmark, item_id, name, text)
         for benchmark, test_set in found.items()
@@ -59,6 +61,11 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str, str
         for name, texts in item.texts.items()
         for text in texts
     ]
+
+
+@pytest.fixture(scope="module")
+def public() -> list[tuple[str, str, str, str]]:
+    return texts_of_benchmarks()
 
 
 def corpus_rows(name: str) -> list[list[tuple[str, str]]]:

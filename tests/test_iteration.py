@@ -98,16 +98,21 @@ def test_an_appended_duplicate_stops_at_deduped(folder: Folder) -> None:
     assert run(folder) == ["raw", "combined", "deduped"]
 
 
+ALL_THAT_ROWS_REACH = [
+    "raw", "combined", "deduped", "contamination_candidates", "decontaminated", "rule_hits", "scored", "exported",
+]  # fmt: skip
+
+
 def test_a_new_row_goes_through(folder: Folder) -> None:
     write(folder.sources / "second.jsonl", [row(50)])
-    assert run(folder) == ["raw", "combined", "deduped", "decontaminated", "rule_hits", "scored", "exported"]
+    assert run(folder) == ALL_THAT_ROWS_REACH
 
 
 def test_a_new_benchmark_stops_where_nothing_leaks(folder: Folder) -> None:
     (folder.benchmarks / "more.jsonl").write_text(
         '{"question": "Which of the seven bells of Ghent rings first on a winter morning?", "answer": "3"}\n'
     )
-    assert run(folder) == ["benchmarks", "decontaminated"]
+    assert run(folder) == ["benchmarks", "contamination_candidates", "decontaminated"]
 
 
 def test_a_changed_licence_reaches_the_export(folder: Folder) -> None:
@@ -135,6 +140,7 @@ SECTIONS: list[tuple[str, dict[str, Any], list[str]]] = [
     ("combined", {"seed": 5}, ["combined"]),
     ("deduped", {"threshold": 0.85}, ["deduped"]),
     ("benchmarks", {"files": []}, []),
+    ("contamination_candidates", {"score": 0.8}, ["contamination_candidates"]),
     ("decontaminated", {"ngram": 12}, ["decontaminated"]),
     ("rule_hits", {"skip": ["refusal"]}, ["rule_hits"]),
     ("scored", {"actions": {"refusal": "review"}}, ["scored"]),
@@ -165,7 +171,7 @@ def test_named_assets_bring_their_stale_ancestors_and_nothing_below(folder: Fold
     write(folder.sources / "second.jsonl", [row(51)])
     space = Workspace.open(folder.root)
     assert space.run(["deduped"], say=lambda _: None) == ["raw", "combined", "deduped"]
-    assert list(space.plan()) == ["decontaminated"]
+    assert list(space.plan()) == ["contamination_candidates", "decontaminated"]
 
 
 def test_again_forces_the_named_asset_only(folder: Folder) -> None:
@@ -309,7 +315,7 @@ def test_the_sensor_asks_for_one_run_over_everything_affected(folder: Folder) ->
     asked = tick(folder, space.recipe, space.defs, space.instance).run_requests
     assert len(asked) == 1
     names = [k.to_user_string() for k in asked[0].asset_selection]
-    assert names == ["raw", "combined", "deduped", "decontaminated", "rule_hits", "scored", "exported"]
+    assert names == ALL_THAT_ROWS_REACH
     space.defs.resolve_job_def(JOB).execute_in_process(
         instance=space.instance, asset_selection=asked[0].asset_selection, run_config=QUIET
     )

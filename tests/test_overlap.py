@@ -6,14 +6,18 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sft_assets.decontaminated.canaries import Canary, batches
 from sft_assets.decontaminated.overlap.protection import Standing, standing
 from sft_assets.decontaminated.overlap.scan import Hit, Overlap, best
 from sft_assets.decontaminated.overlap.words import words
 from sft_assets.record import MESSAGES
+from tests.plain_matcher import PlainMatcher
 
 DUCKS = "Janet’s ducks lay 16 eggs per day. She eats three for breakfast every morning and sells the rest at the market."
 FISH = "Which of these animals breathes through gills during its whole life in the river?"
@@ -391,3 +395,62 @@ def test_a_text_of_one_word_a_million_times_is_read_in_time() -> None:
     items = asked(f"{'no ' * 50}never again")
     assert one(items, "no " * 1_000_000) is None
     assert named(one(items, f"{'no ' * 1000}{'no ' * 50}never again")) == ("benchmark_item", "1")
+
+
+# ----------------------------------------------------------------------------------------------------------- the kernel
+
+VOCABULARY = [
+    "the",
+    "of",
+    "red",
+    "blue",
+    "green",
+    "heron",
+    "ferry",
+    "tide",
+    "it's",
+    "1,000",
+    "7",
+    "café",
+    "+",
+    "-",
+    "*",
+    "über",
+]
+
+
+@given(st.data())
+def test_the_kernel_finds_the_runs_that_plain_python_finds(data: st.DataObject) -> None:
+    text = st.lists(st.sampled_from(VOCABULARY), min_size=1, max_size=30).map(" ".join)
+    items = data.draw(st.lists(text, min_size=1, max_size=6))
+    texts = data.draw(st.lists(text, min_size=1, max_size=6))
+    texts += [f"{item} and {other}" for item, other in zip(items, texts, strict=False)] + ["", items[0].upper()]
+    overlap_ = asked(*items)
+    found, plain = overlap_.matcher.find(pa.array(texts)), PlainMatcher(overlap_).find(texts)
+    kernel, expected = ({tuple(run) for run in np.stack(runs, axis=1).tolist()} for runs in (found, plain))
+    assert expected <= kernel
+    assert all(run[4] == 3 for run in kernel - expected)  # neighbours are told by seven bits of their hashes
+
+
+def test_more_runs_than_there_is_room_for_are_read_in_parts() -> None:
+    items = asked(*(prose(12, 3 * n) for n in range(40)))
+    texts = pa.array([prose(130) for _ in range(50)] + ["nothing", prose(130)])
+    runs = items.matcher.find(texts)
+    assert sorted(set(runs.text.tolist())) == [*range(50), 51]
+    assert len({tuple(runs.item[runs.text == n].tolist()) for n in (0, 7, 49, 51)}) == 1
+    counted = items.matcher.frequency()
+    assert asked(*(prose(12, 3 * n) for n in range(40))).matcher.frequency().sum() == 0
+    assert counted.sum() == 0  # every text holds a whole item
+
+
+def test_how_frequent_a_3_gram_is_does_not_depend_on_threads() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    items = asked(prose(30), prose(30, 40))
+    texts = pa.array([f"{prose(5, 7 * n % 60)} x{n}" for n in range(400)])
+    items.matcher.find(texts)
+    once = items.matcher.frequency()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(items.matcher.find, [texts[a : a + 50] for a in range(0, 400, 50)]))
+    assert (items.matcher.frequency() == 2 * once).all()
+    assert once.sum() > 0

@@ -359,7 +359,9 @@ def test_the_recipe_overrides_actions_and_not_their_order() -> None:
 # the columns of the real tables, of which these tests fill in what matters here
 RAW = dataclasses.replace(raw.TABLE, laws=())
 COMBINED = dataclasses.replace(combined.TABLE, laws=())
-DECONTAMINATED = Table("decontaminated", {"row_id": "UUID", "content_hash": "UUID"}, after="combined")
+DECONTAMINATED = Table(
+    "decontaminated", {"row_id": "UUID", "content_hash": "UUID", "paraphrase_of": "VARCHAR"}, after="combined"
+)
 
 
 @pytest.fixture

@@ -7,13 +7,11 @@ kept    41d0...  paraphrase_of  gsm8k_test 7    (a candidate: marked for review,
 
 from __future__ import annotations
 
-from collections import defaultdict
-
 from sft_assets.asset import state
 from sft_assets.compiling import compiling
 from sft_assets.decontaminated import report
 from sft_assets.decontaminated.benchmarks.asset import items_in
-from sft_assets.decontaminated.overlap.scan import SHOWN, Hit, Overlap, best, evidence, warm_up
+from sft_assets.decontaminated.overlap.scan import SHOWN, Overlap, best, evidence, leaks, warm_up
 from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe
 from sft_assets.warehouse import Build, Law, Table
@@ -53,16 +51,10 @@ def decontaminated(build: Build, folder: Folder, recipe: Recipe) -> None:
     with compiling(build.say):
         warm_up()
     overlap = Overlap(items_in(build), section.ngram, section.coverage)
-    found: dict[bytes, list[Hit]] = defaultdict(list)
-    done, total = 0, build.parents["deduped"].report["kept"]
-    for rows, hits in overlap.read(build.stream("SELECT row_id, messages, rejected FROM deduped", rows=BATCH)):
-        for hit in hits:
-            found[hit.row].append(hit)
-        done += rows
-        build.progress(done, total)
-    for hit in overlap.parts():
-        found[hit.row].append(hit)
-    named = {row_id: best(found[row_id]) for row_id in sorted(found)}
+    total = build.parents["deduped"].report["kept"]
+    batches = build.stream("SELECT row_id, messages, rejected FROM deduped", rows=BATCH)
+    found = leaks(overlap, batches, lambda done: build.progress(done, total))
+    named = {row_id: best(hits) for row_id, hits in found.items()}
     for row_id, hit in named.items():
         build.drop(row_id, hit.reason, evidence(hit, found[row_id]))
     if section.paraphrases == "drop":

@@ -26,6 +26,7 @@ PUNCTUATION = re.compile(r"(?<=\w)[.,;:!?]+(?=\s|$)")
 QUOTES = str.maketrans({"'": "’"})
 NUMBER = re.compile(r"(?<![\w.,])\d{1,4}(?![\w.,]\w)")
 ASKING = ("Please help me with this.", "Here is what I was given at school today.", "I found this in an old book of mine.")
+PARAPHRASE = "paraphrase"
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -109,7 +110,7 @@ def planted(items: Sequence[Item], filler: Sequence[str], seed: int = 0) -> Iter
 
 
 def batches(canaries: Sequence[Canary], rows: int = 4096) -> Iterator[pa.RecordBatch]:
-    """The canaries as rows of a state; the id of canary i is i, the others' ids begin elsewhere."""
+    """The canaries as rows of a state; the id of canary i is i, which is no id of a real row."""
     for first in range(0, len(canaries), rows):
         some = canaries[first : first + rows]
         ids = np.zeros((len(some), 2), ">u8")
@@ -122,3 +123,8 @@ def batches(canaries: Sequence[Canary], rows: int = 4096) -> Iterator[pa.RecordB
                 "rejected": pa.nulls(len(some), MESSAGES),
             }
         )
+
+
+def number(row_id: bytes) -> int:
+    """Which canary a row is; -1 for a row of the data."""
+    return int.from_bytes(row_id[8:], "big") if row_id[:8] == bytes(8) else -1

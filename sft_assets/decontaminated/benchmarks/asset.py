@@ -18,6 +18,7 @@ from sft_assets.raw.containers import Refused
 from sft_assets.recipe import Recipe
 from sft_assets.warehouse import Build, Table
 
+FIELDS_OF_ITEMS = "benchmark, item_id, field, text"
 COLUMNS = {"benchmark": "VARCHAR", "item_id": "VARCHAR", "field": "VARCHAR", "text": "VARCHAR"}
 
 
@@ -66,7 +67,7 @@ def benchmarks(build: Build, folder: Folder, recipe: Recipe) -> None:
 
 def items_in(build: Build) -> Iterator[tuple[str, str, str, str]]:
     """(benchmark, item_id, field, text) of every test item, for the assets that are built on this one."""
-    for batch in build.stream("SELECT benchmark, item_id, field, text FROM benchmarks"):
+    for batch in build.stream(f"SELECT {FIELDS_OF_ITEMS} FROM benchmarks"):
         yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 

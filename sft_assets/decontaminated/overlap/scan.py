@@ -10,7 +10,7 @@ of the one pass. What waits is bounded by the items: a part whose 3-grams are al
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -231,6 +231,22 @@ def _named(
         row, TIERS[tier], entry.field, entry.text, [item.owner for item in owners], place.where, place.matched, place.spans,
         found.matched, found.matched / length, coverage,
     )  # fmt: skip
+
+
+def leaks(
+    overlap: Overlap, batches: Iterable[pa.RecordBatch], progress: Callable[[int], None] = lambda done: None
+) -> dict[bytes, list[Hit]]:
+    """The hits of each row that has any, by row_id, in the order of the ids: one pass over the batches."""
+    found: dict[bytes, list[Hit]] = defaultdict(list)
+    done = 0
+    for rows, hits in overlap.read(batches):
+        for hit in hits:
+            found[hit.row].append(hit)
+        done += rows
+        progress(done)
+    for hit in overlap.parts():
+        found[hit.row].append(hit)
+    return {row_id: found[row_id] for row_id in sorted(found)}
 
 
 def best(hits: Iterable[Hit]) -> Hit:

@@ -49,7 +49,7 @@ _QUOTES, _CURLY = _BYTES * np.uint64(QUOTE), _BYTES * np.uint64(0xE2)  # each ei
 
 def words(text: str) -> list[str]:
     """The words of a text, in plain Python."""
-    return [word for token in tokens(casefolded(text)) if (word := _word(token))]
+    return [word for token in tokens(casefolded(text)) if (word := word_of(token))]
 
 
 def word_spans(text: str) -> list[tuple[int, int]]:
@@ -57,11 +57,11 @@ def word_spans(text: str) -> list[tuple[int, int]]:
     normal = folded(casefolded(text))
     pieces = [(m.start(), m.end(), len(folded(casefolded(m.group())))) for m in CHARACTER.finditer(text)]
     origin = [(start, stop) for start, stop, width in pieces for _ in range(width)]
-    found = [m.span() for m in TOKEN.finditer(normal) if _word(m.group())]
+    found = [m.span() for m in TOKEN.finditer(normal) if word_of(m.group())]
     return [(origin[start][0], origin[stop - 1][1]) for start, stop in found]
 
 
-def _word(token: str) -> str:
+def word_of(token: str) -> str:
     """The word that a token is; "" for an operator and a blank to fill in."""
     if token.isalnum():
         return token
