@@ -16,7 +16,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from sft_assets.decontaminated.overlap.protection import LEAST_PART, PASSAGE, SHARE, SHORT, Sought, Standing, common_words
+from sft_assets.decontaminated.overlap.protection import (
+    BUT_FOR_A_WORD,
+    LEAST_PART,
+    PASSAGE,
+    SHARE,
+    SHORT,
+    Sought,
+    Standing,
+    common_words,
+)
 from sft_assets.decontaminated.overlap.words import LETTERS, words_in
 from sft_assets.text import characters as c
 from sft_assets.text.kernel import STATS, Strings, casefolded, word_gram
@@ -136,9 +145,7 @@ def build(texts: Sequence[Sought], ngram: int = 13, quoted: Sequence[Sequence[tu
     some = some[np.lexsort((place_of[some], text_of[some], grams[some]))]
     keys, starts = np.unique(grams[some], return_index=True)
     bits, table, slots = _table(keys)
-    passage = np.array([t.field == "context" for t in texts], np.bool_)
-    share = np.where(lengths < LEAST_PART, lengths, np.ceil(np.where(passage, PASSAGE, SHARE) * lengths).astype(np.int64))
-    run = np.where(lengths < SHORT, lengths, ngram)
+    share, run = _least(lengths, np.array([t.field == "context" for t in texts], np.bool_), ngram)
     solid = np.array([t.standing == Standing.ANYWHERE and not t.told_apart for t in texts], np.bool_)
     arrays = (
         hashes, gaps, bounds, share, run, solid, bits, table, slots, np.append(starts, len(some)).astype(np.int32),
@@ -147,6 +154,15 @@ def build(texts: Sequence[Sought], ngram: int = 13, quoted: Sequence[Sequence[tu
     for array in arrays:
         array.flags.writeable = False  # always: a kernel is compiled for each kind of array that it is given
     return Index(*arrays)
+
+
+def _least(lengths: Ints, passage: npt.NDArray[np.bool_], ngram: int) -> tuple[Ints, Ints]:
+    """(words in all, words in a row) of texts, one of which a part that counts has: see `tiers.tier_of`."""
+    part = np.ceil(np.where(passage, PASSAGE, SHARE) * lengths)
+    most = np.ceil(BUT_FOR_A_WORD * lengths)
+    share = np.select([lengths < LEAST_PART, (lengths < SHORT) & ~passage], [lengths, most], part)
+    run = np.select([lengths < LEAST_PART, lengths < SHORT], [lengths, part], ngram)
+    return share.astype(np.int64), run.astype(np.int64)
 
 
 def word_grams(hashes: Words, at: Ints) -> Words:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numba
@@ -23,6 +24,8 @@ from sft_assets.text import characters
 from sft_assets.text.kernel import STATS, Strings, casefolded, word_gram
 
 Ints = npt.NDArray[np.int64]
+SLACK = 12  # words that a window may have more than an item and a half
+ENOUGH, TOO_LITTLE = -1, -2  # of an item in a text, once it is read
 
 
 class Runs(NamedTuple):
@@ -36,15 +39,12 @@ class Runs(NamedTuple):
     start: npt.NDArray[np.int32]
     stop: npt.NDArray[np.int32]
 
-    def by_pair(self) -> Iterator[tuple[int, int, Ints]]:
-        """(text, item text, numbers of its runs)."""
-        if not len(self.text):
-            return
+    def by_pair(self) -> Iterator[tuple[int, int, list[tuple[int, int, int, int, int]]]]:
+        """(text, item text, its runs as (row word, item word, words, start, stop), in the order in which they stand)."""
         order = np.lexsort((self.item_word, self.row_word, self.item, self.text))
-        text, item = self.text[order], self.item[order]
-        edges = np.flatnonzero((text[1:] != text[:-1]) | (item[1:] != item[:-1])) + 1
-        for some in np.split(order, edges):
-            yield int(self.text[some[0]]), int(self.item[some[0]]), some
+        rows = np.stack(self, axis=1)[order].tolist()
+        for (text, item), some in groupby(rows, key=lambda row: row[:2]):
+            yield text, item, [tuple(row[2:]) for row in some]
 
 
 class Matcher:
@@ -192,7 +192,10 @@ def _find(  # type: ignore[no-untyped-def]
         kept = np.int64(0)
         for k in range(n):
             t = found[k, 0]
-            found[k, 4] = matched[t] >= share[t] or longest[t] >= run[t]
+            if end[t] >= 0:  # for the first time
+                enough = longest[t] >= run[t] or (matched[t] >= share[t] and _close(found, k, n, share[t], bounds, t))
+                end[t] = ENOUGH if enough else TOO_LITTLE
+            found[k, 4] = end[t] == ENOUGH
             kept += found[k, 4]
         if written + kept > len(runs):
             serials[0] -= 1
@@ -213,3 +216,22 @@ def _find(  # type: ignore[no-untyped-def]
                 runs[written, 6] = stops[a + size - 1] - offsets[text]
                 written += 1
     return written, np.int64(len(offsets) - 1)
+
+
+@numba.njit(cache=True, nogil=True)
+def _close(found, first, n, share, bounds, t):  # type: ignore[no-untyped-def]
+    """Whether so many words of an item stand within a window that is hardly longer than the item. first: its first run."""
+    length = bounds[t + 1] - bounds[t]
+    width, total = length + length // 2 + SLACK, 0
+    for i in range(first, n):
+        if found[i, 0] != t:
+            continue
+        total += found[i, 3]
+        while found[i, 1] - found[first, 1] > width:
+            total -= found[first, 3]
+            first += 1
+            while found[first, 0] != t:
+                first += 1
+        if total >= share:
+            return True
+    return False

@@ -33,6 +33,7 @@ LONG = 13  # words in a row are no accident, however common each of them is
 SHORT = 20  # words: of a shorter item a part counts only where it stands by itself
 LEAST_PART = 9  # words: of a shorter item no part counts
 SHARE = 0.6  # of an item's words, in a part that counts
+BUT_FOR_A_WORD = 0.85  # of the words of a short item, that count in the midst of others too
 PASSAGE = 0.5  # of a passage's words, for it to be there beside its question
 SOLUTION = 20  # words: shorter code is written by everyone
 UNCOMMON_IN_SOLUTION = 8

@@ -23,6 +23,7 @@ from sft_assets.cores import cores
 from sft_assets.decontaminated.overlap import index as indexing
 from sft_assets.decontaminated.overlap.matching import Matcher, Runs
 from sft_assets.decontaminated.overlap.protection import (
+    BUT_FOR_A_WORD,
     PASSAGE,
     SHORT,
     Item,
@@ -36,9 +37,9 @@ from sft_assets.decontaminated.overlap.protection import (
     unprotected,
 )
 from sft_assets.decontaminated.overlap.tiers import (
-    BUT_FOR_A_WORD,
     TIERS,
     Part,
+    Run,
     Shared,
     Sides,
     Text,
@@ -119,10 +120,9 @@ class Overlap:
         for column, parts in enumerate(jobs):
             for first, job in parts:
                 runs: Runs = job.result()
-                table = np.stack([runs.row_word, runs.item_word, runs.length, runs.start, runs.stop], axis=1)
                 for text, item, some in runs.by_pair():
                     place = turns.columns[column].place(first + text)
-                    pairs[place.row].append(_Pair(item, place, table[some]))
+                    pairs[place.row].append(_Pair(item, place, some))
         hits = []
         for row in sorted(pairs):
             hits += self._row(turns, row, pairs[row])
@@ -170,7 +170,7 @@ class Overlap:
             return None
         if not operators_agree(found) or not numbers_agree(found, said, text):
             return None
-        run = pair.runs[pair.runs[:, 2].argmax()]
+        run = max(pair.runs, key=lambda run: run[2])
         told = uncommon(word for word, there in zip(said, found.seen, strict=True) if there)
         missing = uncommon(word for word, there in zip(said, found.seen, strict=True) if not there)
         run_told = uncommon(said[run[1] : run[1] + run[2]])
@@ -215,7 +215,7 @@ class Overlap:
 class _Pair(NamedTuple):
     item: int
     place: Any
-    runs: npt.NDArray[np.int32]
+    runs: list[Run]
 
 
 class _Place(NamedTuple):

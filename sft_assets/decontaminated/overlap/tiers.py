@@ -17,8 +17,11 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
+from sft_assets.decontaminated.overlap.matching import SLACK
 from sft_assets.decontaminated.overlap.protection import (
+    BUT_FOR_A_WORD,
     LEAST,
     LEAST_PART,
     SHARE,
@@ -31,15 +34,15 @@ from sft_assets.decontaminated.overlap.protection import (
     uncommon,
 )
 from sft_assets.decontaminated.overlap.words import word_spans, words
-from sft_assets.text.plain import casefolded
+from sft_assets.text.kernel import casefolded
 
 TIERS = ("benchmark_item", "benchmark_ngram", "benchmark_coverage")
 FEWEST = 6  # words of a part
-BUT_FOR_A_WORD = 0.85  # of the words of a short item
 TELLING_RUN, TELLING_PART = 0.3, 0.12  # different uncommon words among the first ENOUGH; fewer are the bones of code
 ENOUGH = 40
 LONG_TEXT = 40  # words, in which one operator may differ
 AROUND = 12  # words of the item before and after the shared ones, whose numbers are compared too
+PLACES, RUNS = 8, 400  # of an item in one text, that are looked at
 BESIDE = 40  # words after a question in which its choices begin, beside their own
 NUMBERS = """
 two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen
@@ -48,6 +51,8 @@ first second fourth fifth
 """
 NUMBER_WORDS = frozenset(NUMBERS.split())
 Ints = npt.NDArray[np.int64]
+Run = tuple[int, int, int, int, int]
+"""A run: the row's word and the item's word with which it begins, how many words, first byte and last byte + 1 in the text."""
 
 
 class Text:
@@ -55,7 +60,7 @@ class Text:
 
     def __init__(self, text: str):
         self.text = text
-        self._same = text.isascii() or casefolded(text) == text  # as the kernel has read it
+        self._same = text.isascii() or casefolded(alone := pa.array([text])) is alone  # as the kernel has read it
 
     @cached_property
     def joined(self) -> str:
@@ -99,46 +104,44 @@ class Shared:
     spans: list[tuple[int, int]]
 
 
-def shared(item: int, length: int, runs: npt.NDArray[np.int32], text: Text) -> list[Shared]:
-    """What a text has of an item of so many words. runs: rows of (row word, item word, words, first byte, last byte + 1).
+def shared(item: int, length: int, runs: Sequence[Run], text: Text) -> list[Shared]:
+    """What a text has of an item of so many words; runs in the order in which they stand in it.
 
     Each place where the item stands whole is one; where it does nowhere, the window in which most of it stands.
     """
-    if len(runs) == 1:
-        return [_window(item, length, runs, text)]
-    wholes = runs[runs[:, 2] == length]
-    if len(wholes):
-        return [_window(item, length, wholes[k : k + 1], text) for k in range(min(len(wholes), 8))]
-    runs = runs[np.argsort(runs[:, 0], kind="stable")][:400]
-    width = length + length // 2 + 12
-    best, most = runs[:1], 0
-    for k in range(len(runs)):
-        some = runs[k : np.searchsorted(runs[:, 0], runs[k, 0] + width)]
-        seen = np.zeros(length, np.bool_)
-        for _, at, size, *_ in some:
-            seen[at : at + size] = True
-        if seen.sum() > most:
-            best, most = some, int(seen.sum())
+    if wholes := [run for run in runs if run[2] == length]:
+        return [_window(item, length, [run], text) for run in wholes[:PLACES]]
+    best, most, width = list(runs[:1]), 0, length + length // 2 + SLACK
+    for k, first in enumerate(runs[:RUNS] if len(runs) > 1 else ()):
+        some = [run for run in runs[k:RUNS] if run[0] < first[0] + width]
+        words_there = len({place for _, at, size, *_ in some for place in range(at, at + size)})
+        if words_there > most:
+            best, most = some, words_there
     return [_window(item, length, best, text)]
 
 
-def _window(item: int, length: int, runs: npt.NDArray[np.int32], text: Text) -> Shared:
+def _window(item: int, length: int, runs: Sequence[Run], text: Text) -> Shared:
     seen = np.zeros(length, np.bool_)
     for _, at, size, *_ in runs:
         seen[at : at + size] = True
     spans: list[tuple[int, int]] = []
-    for start, stop in sorted(text.span(int(r[0]), int(r[2]), int(r[3]), int(r[4])) for r in runs):
+    for start, stop in sorted(text.span(at, size, a, b) for at, _, size, a, b in runs):
         if spans and start <= spans[-1][1] + 1:
             spans[-1] = spans[-1][0], max(stop, spans[-1][1])
         else:
             spans.append((start, stop))
-    places = np.flatnonzero(seen)
-    ends = {(int(r[0] + r[2]), int(r[1] + r[2])) for r in runs}
-    broken = sum((int(r[0]), int(r[1])) in ends for r in runs)
+    ends = {(here + size, there + size) for here, there, size, *_ in runs}
     return Shared(
-        item, bool((runs[:, 2] == length).any()), int(places[0]), int(places[-1]) + 1,
-        int(runs[:, 2].max()), len(places), seen, broken, spans,
-    )  # fmt: skip
+        item=item,
+        whole=any(size == length for _, _, size, *_ in runs),
+        item_first=min(there for _, there, *_ in runs),
+        item_stop=max(there + size for _, there, size, *_ in runs),
+        longest=max(size for _, _, size, *_ in runs),
+        matched=int(np.count_nonzero(seen)),
+        seen=seen,
+        broken=sum((here, there) in ends for here, there, *_ in runs),
+        spans=spans,
+    )
 
 
 def numberlike(word: str) -> bool:
