@@ -11,7 +11,7 @@ import json
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterable, Sequence
-from itertools import chain, groupby
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
@@ -85,10 +85,14 @@ def check(
     overlap = Overlap(rows, section.ngram, section.coverage)
     missing = {entry[:2]: entry.why for entry in overlap.unprotected}
     chosen = _chosen([item for item in overlap.items if item.owner not in missing], most, seed)
-    canaries = list(planted(chosen, _filler(data()), seed))
+    asked = {tuple(words(text)) for item in overlap.items for text in item.of("question")}
+    made = planted(chosen, _filler(data()), seed)
+    canaries = [canary for canary in made if canary.leak or tuple(words(canary.turns[0][1])) not in asked]
     if paraphrases:
         canaries += _paraphrases(paraphrases, overlap.items)
-    found = leaks(overlap, chain(data(), batches(canaries)), progress)
+    found = leaks(overlap, data(), progress)
+    overlap.freeze()  # what is frequent in the data is not to depend on the canaries
+    found = leaks(overlap, batches(canaries), progress) | found
     hits = {number(row_id): best(some) for row_id, some in found.items() if number(row_id) >= 0}
     nearest = _nearest(rows, canaries, recipe.contamination_candidates)
     leaking = [n for n, canary in enumerate(canaries) if canary.leak]

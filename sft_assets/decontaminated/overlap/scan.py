@@ -94,6 +94,7 @@ class Overlap:
         self.matcher = Matcher(self.index)
         self.waiting: dict[Any, list[tuple[Part, _Place]]] = defaultdict(list)
         self.rows = 0
+        self._frozen: npt.NDArray[np.bool_] | None = None
         self._anchors = _by_text(self.index, len(self.sought))
 
     # ------------------------------------------------------------------------------------------------------- a pass
@@ -187,8 +188,14 @@ class Overlap:
 
     # -------------------------------------------------------------------------------------------------- after it
 
+    def freeze(self) -> None:
+        """Let what is frequent now stay so: rows that are read from here on are judged, but they do not count."""
+        self._frozen = self.live()
+
     def live(self) -> npt.NDArray[np.bool_]:
         """Which 3-grams of the index say something: those that are not frequent in the rows."""
+        if self._frozen is not None:
+            return self._frozen
         most = max(FEWEST_ROWS, self.rows // ROWS_PER)
         return self.matcher.frequency() <= most
 
