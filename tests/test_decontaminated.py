@@ -84,7 +84,7 @@ def test_a_leak_is_dropped_with_item_place_and_both_texts(tmp_path: Path) -> Non
         }
     }
     assert (report["items_leaked"], report["items_unprotected"]) == (1, 1)
-    assert report["unprotected"] == [["exam", "hi", "too_short", "Hi!"]]
+    assert report["sample_unprotected"] == [{"benchmark": "exam", "item": "hi: Hi!", "why": "too_short"}]
     assert [(s["benchmark"], s["item"], s["matched"]) for s in report["sample_dropped"]] == [
         ("exam", f"fish: {FISH}", FISH[:-1])
     ]

@@ -49,9 +49,12 @@ def of(build: Build, overlap: Overlap, found: Mapping[bytes, Sequence[Hit]], nam
         },
         "items_leaked": len(tiers),
         "items_unprotected": len(overlap.unprotected),
-        "unprotected": [[*item[:3], item.text[:SHOWN]] for item in overlap.unprotected[:LISTED]],
         "candidates": build.value(f"SELECT count(paraphrase_of) FROM {build.table}"),
         "frequent_ngrams": int((~overlap.live()).sum()),
+        "sample_unprotected": [
+            {"benchmark": item.benchmark, "item": f"{item.item_id}: {item.text[:SHOWN]}", "why": item.why}
+            for item in overlap.unprotected[:LISTED]
+        ],
         "sample_dropped": [_dropped(row_id, hit) for row_id, hit in list(named.items())[:MOST]],
         "sample_rows_with_most_items": [
             {"row": _short(row_id), "items": len(held[row_id]), "of": _counted(held[row_id])} for row_id in most
