@@ -175,6 +175,8 @@ def _step(con: duckdb.DuckDBPyConnection, state: str, row_id: str, record_id: st
             marks = _one(con, f"SELECT verdict, rule_names FROM {versions[state].table} WHERE row_id = ?::UUID", [row_id])
             if marks and marks[0] != "keep":
                 step.reason, step.evidence = "marked for review", {"rules": [{"rule": r} for r in marks[1]]}
+                if not marks[1]:
+                    step.evidence = {"why": "it may be a test item in other words"}
         if state == "exported":
             split = _one(con, f"SELECT split FROM {versions[state].table} WHERE row_id = ?::UUID", [row_id])
             step.reason = f"in the {split[0]} split" if split else ""
@@ -195,9 +197,13 @@ def _step(con: duckdb.DuckDBPyConnection, state: str, row_id: str, record_id: st
 
 def _candidate(con: duckdb.DuckDBPyConnection, row_id: str, versions: dict[str, Version]) -> tuple[str, dict[str, Any]]:
     """The test item that a kept row may be in other words, with both texts; nothing for most rows."""
+    marked = _one(con, f"SELECT paraphrase_of FROM {versions['decontaminated'].table} WHERE row_id = ?::UUID", [row_id])
+    if not marked or marked[0] is None:
+        return "", {}
     cursor = con.execute(
         f"""
-        SELECT c.benchmark, c.item_id, c.turn, c.role, round(c.score::DOUBLE, 3) AS score, round(c.margin::DOUBLE, 3) AS margin,
+        SELECT c.benchmark, c.item_id, if(c.rejected, 'rejected', c.turn::VARCHAR) AS turn, c.role,
+            round(c.score::DOUBLE, 3) AS score, round(c.margin::DOUBLE, 3) AS margin,
             round(c.numbers::DOUBLE, 3) AS numbers, round(c.embedding::DOUBLE, 3) AS embedding, min(b.text) AS item
         FROM {versions["contamination_candidates"].table} AS c
         LEFT JOIN benchmarks AS b ON (b.benchmark, b.item_id, b.field) = (c.benchmark, c.item_id, 'question')
@@ -207,7 +213,7 @@ def _candidate(con: duckdb.DuckDBPyConnection, row_id: str, versions: dict[str, 
     )
     names = [column[0] for column in cursor.description]
     found = {name: value for row in cursor.fetchall() for name, value in zip(names, row, strict=True) if value is not None}
-    return ("may be a test item in other words", found) if found else ("", {})
+    return "may be a test item in other words", found or {"item": marked[0]}
 
 
 def _messages(con: duckdb.DuckDBPyConnection, row_id: str, versions: dict[str, Version]) -> list[Message] | None:

@@ -65,6 +65,8 @@ def changed_recipe(recipe: Recipe, section: str, settings: Sequence[str]) -> Rec
         if steps[0] == "sources":
             _set_source(recipe, data, setting, steps, value)
             continue
+        if steps[0] in Recipe.model_fields and steps[0] not in (section, "raw"):
+            raise SftError(f"--set {setting}: {section} does not read {steps[0]}; ask what-if of the state that does")
         if steps[0] not in Recipe.model_fields:
             steps = [section, *steps]
         at = data

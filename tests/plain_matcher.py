@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from typing import Any
 
@@ -12,22 +13,33 @@ from sft_assets.decontaminated.overlap.index import GRAM
 from sft_assets.decontaminated.overlap.matching import Runs
 from sft_assets.decontaminated.overlap.scan import Overlap
 from sft_assets.decontaminated.overlap.words import is_operator, word_of
-from sft_assets.text import tokens
 from sft_assets.text.plain import TOKEN, casefolded, folded
 
-ALIKE = str.maketrans("−×·÷", "-**/")
+OPERATORS = {
+    ord(other): one for one, others in {"-": "−‐‑‒", "*": "×·•∗", "/": "÷", "<": "≤", ">": "≥"}.items() for other in others
+}
+NEUTRAL = "$\\`~#|_"
+BULLET = re.compile(r"(?:^|\n)[ \t]*\Z")
 
 
 def said(text: str) -> tuple[list[str], list[str]]:
     """The words of a text, and the operators before each since the word before it."""
-    words, gaps, gap = [], [], ""
-    for token in tokens(casefolded(text)):
+    words, gaps, gap, last = [], [], "", ""
+    normal = folded(casefolded(text))
+    for found in TOKEN.finditer(normal):
+        token = found.group()
         if word := word_of(token):
             words.append(word)
             gaps.append(gap)
-            gap = ""
+            gap, last = "", ""
         elif is_operator(token):
-            gap += token.translate(ALIKE)
+            token = "" if token in NEUTRAL else token.translate(OPERATORS)
+            bullet = token in ("-", "*", "+") and normal[found.end() : found.end() + 1] in (" ", "\t", "")
+            for sign in token:
+                if sign != last and not (bullet and BULLET.search(normal[: found.start()])):
+                    gap += sign
+                last = sign
+            last = last if token else ""
     return words, gaps
 
 

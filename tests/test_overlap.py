@@ -110,12 +110,13 @@ def test_other_numbers_and_operators_are_another_question(item: str, row: str) -
         ("What is the capital of Australia?", Standing.ALONE),
         ("What causes volcanic eruptions under glaciers?", Standing.ANYWHERE),
         ("Which of the following best describes the way that volcanic glaciers move?", Standing.ANYWHERE),
-        ("法国的首都是哪里?", Standing.ANYWHERE),
-        ("他是谁", Standing.ALONE),
+        ("法国的首都是哪里?", Standing.ALONE),
+        ("黄河与长江之间最大的淡水湖位于哪个省份的境内", Standing.ANYWHERE),
+        ("他是谁", Standing.BESIDE),
     ],
 )
 def test_how_distinctive_a_question_is(text: str, expected: Standing) -> None:
-    assert standing(words(text)) == expected
+    assert standing(words(text), choices=True) == expected
 
 
 @pytest.mark.parametrize(
@@ -310,6 +311,102 @@ def test_the_same_template_with_other_numbers_is_another_item() -> None:
     assert one(asked(polls), polls.replace("2019", "2023").replace("Chile", "Peru")) is None
 
 
+@pytest.mark.parametrize(
+    ("item", "row"),
+    [
+        ("Factor $t^2-49$.", "Factor $t^2-49$."),
+        ("Factor $t^2-49$.", r"Factor \(t^2-49\)."),
+        ("Let $x$ be the least of the primes. What is $x^2 + 1$?", r"Let \(x\) be the least of the primes. What is \(x^2+1\)?"),
+        ("((-1 + 2 + 9 * 5) - (-2 + -4 + -4 * -7)) =", "((-1 + 2 + 9 * 5) - (-2 + -4 + -4 * -7)) ="),
+        ("not ( True ) and ( True ) is", "not ( True ) and ( True ) is"),
+        ("Who is Cher (singer)?", "Tell me. Who is Cher (singer)? Thanks."),
+        ("¿Quién es Cher?", "¿Quién es Cher?"),
+        ("What is the capital of Australia?", "(What is the capital of Australia?)"),
+        ("What is the capital of Australia?", '{"q": "What is the capital of Australia?", "a": 1}'),
+        ("What is the capital of Australia?", "✅ What is the capital of Australia?\tCanberra"),
+        ("Is the rule x <= 3 or y >= 4 a well-known one?", "Is the rule x ≤ 3 or y ≥ 4 a well‑known one?"),
+        ("Name the herons:\n- grey\n- purple\n- goliath", "Name the herons:\n* grey\n* purple\n* goliath"),
+    ],
+)
+def test_symbols_dashes_and_marks_do_not_hide_a_copy(item: str, row: str) -> None:
+    items = asked(item)
+    assert not items.unprotected
+    assert named(one(items, row)) == ("benchmark_item", "1")
+
+
+@pytest.mark.parametrize(
+    ("item", "row"),
+    [
+        ("What is the value of the whole expression a + b?", "What is the value of the whole expression a - b?"),
+        (
+            "Anna hat drei Äpfel und kauft fünf dazu, wie viele hat sie am Abend?",
+            "Anna hat neun Äpfel und kauft sechs dazu, wie viele hat sie am Abend?",
+        ),
+        (
+            "Which pope named Leo XIII wrote the longest of all the letters?",
+            "Which pope named Leo IX wrote the longest of all the letters?",
+        ),
+        (
+            "Which herons of the estuary are the most expensive to feed?",
+            "Which herons of the estuary are the least expensive to feed?",
+        ),
+        (
+            "Complete the rest of the sequence of these brackets here: [ ( {",
+            "Complete the rest of the sequence of these brackets here: < < [",
+        ),
+    ],
+)
+def test_another_operator_number_word_or_negation_is_another_question(item: str, row: str) -> None:
+    assert named(one(asked(item), item)) == ("benchmark_item", "1")
+    assert one(asked(item), row) is None
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Which of the following can be inferred from the passage?",
+        "下列说法正确的是____。",
+        "Welche der folgenden Aussagen ist richtig?",
+    ],
+)
+def test_the_same_question_over_other_options_is_another_one(question: str) -> None:
+    items = overlap(
+        ("1", "question", question), *[("1", "choices", f"{name} is a harbour town") for name in ("Kiel", "Ulm", "Jena")]
+    )
+    assert one(items, f"{question}\nA. Herons are blue\nB. Herons are grey\nC. Herons sing", "B") is None
+    assert named(one(items, f"{question}\n(A) Ulm is a harbour town (B) Kiel is a harbour town (C) Jena is")) == (
+        "benchmark_item",
+        "1",
+    )
+
+
+def test_items_that_only_their_passages_tell_apart_need_one() -> None:
+    question = "What is the sentiment of the following movie review?"
+    reviews = [f"{prose(20, 30 * n)} in the cinema of Kiel" for n in range(3)]
+    items = overlap(
+        *(row for n, text in enumerate(reviews) for row in ((str(n), "question", question), (str(n), "context", text)))
+    )
+    assert one(items, f"{question} {prose(20, 200)}", "Good.") is None
+    assert named(one(items, f"{question} {reviews[1]}", "Good.")) == ("benchmark_item", "1")
+    alone = overlap(("1", "question", "A man is sleeping."), ("1", "context", f"{prose(20)} in Kiel"))
+    assert one(alone, "The room is dark. A man is sleeping. A dog barks.") is None
+
+
+def test_a_question_of_thousands_of_items_is_read_in_time() -> None:
+    rows = [
+        row
+        for n in range(3000)
+        for row in ((f"{n}", "question", SHARED), (f"{n}", "choices", prose(4, n)), (f"{n}", "choices", "No"))
+    ]
+    items = overlap(*rows)
+    assert named(one(items, f"{SHARED} (A) No (B) {prose(4, 77)}")) == ("benchmark_item", "77")
+
+
+def test_a_long_run_of_a_much_longer_item_is_a_leak() -> None:
+    long = " ".join(f"{prose(25, n)} {n}" for n in range(0, 600, 25))
+    assert named(one(asked(long), " ".join(long.split()[100:260]))) == ("benchmark_ngram", "1")
+
+
 def test_what_stands_in_many_items_is_a_template() -> None:
     template = (
         "Rewrite the following lines about harbour masters counting herons near abandoned ferries so that nobody notices:"
@@ -320,7 +417,7 @@ def test_what_stands_in_many_items_is_a_template() -> None:
 
 
 def test_what_stands_in_many_rows_is_boilerplate_but_a_whole_item_is_a_leak_there_too() -> None:
-    licence = "Permission is hereby granted, free of charge, to any person obtaining copies of these herons and ferries,"
+    licence = LICENCE
     item = f"{licence} explain it."
     rows = [[f"{licence} number {n} {prose(5, 7 * n)}"] for n in range(30)]
     assert scan(asked(item), *rows) == [None] * 30
@@ -370,15 +467,29 @@ def test_the_order_of_items_and_rows_does_not_matter() -> None:
         assert [hit and hit._replace(row=0) for hit in again] == [hit and hit._replace(row=0) for hit in first]
 
 
+LICENCE = "Permission is hereby granted, free of charge, to any person obtaining copies of these herons and ferries,"
+
+
 def test_what_waits_is_let_go_when_it_is_frequent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sft_assets.decontaminated.overlap.scan.WAITING", 20)
-    licence = "Permission is hereby granted, free of charge, to any person obtaining copies of these herons and ferries,"
-    items = asked(f"{licence} explain it.")
+    items = asked(f"{LICENCE} explain it.", total=300)
     most = 0
-    for _, _ in items.read(batches([Canary("", ("", ""), [("user", f"{licence} {n}")]) for n in range(300)], 3)):
-        most = max(most, sum(map(len, items.waiting.values())))
+    for _, _ in items.read(batches([Canary("", ("", ""), [("user", f"{LICENCE} {n}")]) for n in range(300)], 3)):
+        most = max(most, len(items.waiting))
     assert most <= 20 + 3
     assert list(items.parts()) == []
+
+
+@pytest.mark.parametrize("leaks_first", [True, False])
+def test_letting_go_makes_no_difference(monkeypatch: pytest.MonkeyPatch, leaks_first: bool) -> None:
+    """More rows raise the bar for what is frequent: what is let go early must not be what would stand at the end."""
+    monkeypatch.setattr("sft_assets.decontaminated.overlap.scan.WAITING", 5)
+    monkeypatch.setattr("sft_assets.decontaminated.overlap.scan.FEWEST_ROWS", 2)
+    monkeypatch.setattr("sft_assets.decontaminated.overlap.scan.ROWS_PER", 20)
+    leaky, clean = [[f"{LICENCE} {prose(1, n)}"] for n in range(9)], [[f"clean {n}"] for n in range(191)]
+    rows = leaky + clean if leaks_first else clean + leaky
+    found = scan(asked(f"{LICENCE} explain it.", total=200), *rows)
+    assert sum(hit is not None for hit in found) == 9
 
 
 def test_no_items_and_no_text_are_no_hits() -> None:
@@ -433,14 +544,17 @@ def test_the_kernel_finds_the_runs_that_plain_python_finds(data: st.DataObject) 
 
 
 def test_more_runs_than_there_is_room_for_are_read_in_parts() -> None:
-    items = asked(*(prose(12, 3 * n) for n in range(40)))
-    texts = pa.array([prose(130) for _ in range(50)] + ["nothing", prose(130)])
-    runs = items.matcher.find(texts)
-    assert sorted(set(runs.text.tolist())) == [*range(50), 51]
-    assert len({tuple(runs.item[runs.text == n].tolist()) for n in (0, 7, 49, 51)}) == 1
-    counted = items.matcher.frequency()
-    assert asked(*(prose(12, 3 * n) for n in range(40))).matcher.frequency().sum() == 0
-    assert counted.sum() == 0  # every text holds a whole item
+    items = [prose(12, 3 * n) for n in range(40)]
+    texts = pa.array([f"{prose(11, 4 * n % 90)} {prose(7, 30)}" for n in range(50)] + ["nothing", prose(130)])
+    roomy, narrow = asked(*items).matcher, asked(*items).matcher
+    expected = roomy.find(texts)
+    narrow.find(texts[:0])
+    narrow._own.state.runs = np.empty((3, 7), np.int32)
+    found = narrow.find(texts)
+    for name in expected._fields:
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    np.testing.assert_array_equal(narrow.frequency(), roomy.frequency())
+    assert roomy.frequency().sum() > 0
 
 
 def test_how_frequent_a_3_gram_is_does_not_depend_on_threads() -> None:

@@ -169,6 +169,49 @@ def test_choices_tell_items_apart_that_ask_alike() -> None:
     assert first(index, asked("Which statement is right? A) cran is a kind of cranberry that people grow")).item_id == "6"
 
 
+STARS = [
+    *ITEMS, ("stars", "1", "question", "Stars are"), ("stars", "2", "question", "What color is the sky?"),
+    *(("stars", "1", "choices", text) for text in (
+        "warm lights that float", "made out of nitrate", "great balls of gas burning billions of miles away", "lights in the sky",
+    )),
+    *(("stars", "2", "choices", text) for text in ("blue", "green as grass", "black as coal")),
+]  # fmt: skip
+
+
+def test_choices_beside_a_rephrased_question_raise_the_score() -> None:
+    index = build(STARS)
+    choices = "\n".join(f"{letter}. {text}" for letter, (*_, text) in zip("DCBA", STARS[-7:-3], strict=True))
+    same, part = f"What do we call stars?\n{choices}", f"What do we call stars?\n{choices[:60]}"
+    scores = [first(index, asked(text)).score for text in ("What do we call stars?", part, same)]
+    assert scores == sorted(scores) and scores[2] > 0.9
+    assert (first(index, asked(same)).item_id, first(index, asked(part)).item_id) == ("1", "1")
+
+
+def test_choices_without_a_word_of_the_question_are_not_the_item() -> None:
+    assert candidates(build(STARS), asked("A. blue B. green as grass C. black as coal")) == []
+
+
+def test_short_replies_are_no_questions_but_long_ones_and_other_turns_are(index: Index) -> None:
+    said = "It is the name of the river."
+
+    def ids(*row: tuple[str, str]) -> list[tuple[str, str]]:
+        return [index.items[item] for item in nearest(index, batch([row])).item[0] if item >= 0]
+
+    assert ids(("user", "Hello!"), ("assistant", said)) == ids(("user", "Hello!"), ("tool", said)) == []
+    assert ("filler", "4") in ids(("user", said)) and ("filler", "4") in ids(("system", said), ("user", "Hello!"))
+    assert ("filler", "4") in ids(("user", "Hello!"), ("assistant", said + " And now I ask you something else, my friend."))
+
+
+def test_a_short_reply_supports_the_item_that_is_asked() -> None:
+    index = build([*ITEMS, ("truth", "2", "answer", "There are eight planets.")])
+    question = ("user", "What is the number of planets in our solar system?")
+    with_answer, without = (
+        first(index, batch([[question, ("assistant", text)]])) for text in ("There are eight planets.", "Okay.")
+    )
+    assert (with_answer.item_id, without.item_id) == ("2", "2")
+    assert with_answer.score > without.score and with_answer.fields["answer"] == pytest.approx(1.0, abs=1e-6)
+
+
 def test_an_item_without_a_question_is_found_by_its_context() -> None:
     index = build([("b", "1", "context", DUCKS), ("b", "2", "question", "What is the name of the river?")])
     assert first(index, asked(REPHRASED)).item_id == "1"

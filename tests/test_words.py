@@ -64,9 +64,20 @@ def test_places_hold_where_the_normal_form_is_longer_or_shorter() -> None:
         ("a × b", "a * b", True),
         ("a − b", "a - b", True),
         ("b < c", "b > c", False),
+        ("b ≤ c", "b <= c", True),
+        ("well‑known", "well-known", True),
+        ("so -- it", "so - it", True),
+        ("a $b$", "a b", True),
+        (r"a \(b\)", "a $b$", True),
+        ("a **b**", "a * b", True),
     ],
 )
 def test_operators_between_words_have_hashes(one: str, other: str, same: bool) -> None:
     _, gaps, _, _, _ = tokenized_words([one, other])
     assert (gaps[1] == gaps[3]) == same
     assert gaps[0] == gaps[2] == 0
+
+
+def test_marks_of_lists_are_no_operators() -> None:
+    _, gaps, _, _, _ = tokenized_words(["a\n- b\n  * c\n• d", "- a", "a\n-b", "é\n- b\n+ c"])
+    assert [bool(gap) for gap in gaps] == [False] * 6 + [True] + [False] * 3

@@ -41,7 +41,8 @@ TABLE = Table(
         ),
     ),
 )
-BATCH = 4096  # rows
+TURN = "CASE WHEN rejected THEN to_json('rejected') ELSE to_json(turn) END"  # of a candidate
+BATCH = 16_384  # rows: in smaller ones threads wait for the interpreter more than they read
 
 
 @state(TABLE, deps=("benchmarks", "contamination_candidates"), code=2)
@@ -50,8 +51,8 @@ def decontaminated(build: Build, folder: Folder, recipe: Recipe) -> None:
     section = recipe.decontaminated
     with compiling(build.say):
         warm_up()
-    overlap = Overlap(items_in(build), section.ngram, section.coverage)
     total = build.parents["deduped"].report["kept"]
+    overlap = Overlap(items_in(build), section.ngram, section.coverage, total)
     batches = build.stream("SELECT row_id, messages, rejected FROM deduped", rows=BATCH)
     found = leaks(overlap, batches, lambda done: build.progress(done, total))
     named = {row_id: best(hits) for row_id, hits in found.items()}
@@ -73,7 +74,7 @@ def _drop_candidates(build: Build) -> None:
     build.drop_sql(f"""
         SELECT row_id, 'benchmark_paraphrase' AS reason,
             json_merge_patch('{{}}', to_json(struct_pack(  -- which leaves out what is null
-                benchmark := benchmark, item_id := item_id, turn := turn, role := role, score := round(score::DOUBLE, 4),
+                benchmark := benchmark, item_id := item_id, turn := {TURN}, role := role, score := round(score::DOUBLE, 4),
                 margin := round(margin::DOUBLE, 4), numbers := round(numbers::DOUBLE, 4),
                 embedding := round(embedding::DOUBLE, 4), item := item
             ))) AS evidence

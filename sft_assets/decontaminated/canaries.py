@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from sft_assets.decontaminated.overlap.protection import Item, Owner
+from sft_assets.decontaminated.overlap.protection import Item, Owner, asked
 from sft_assets.record import MESSAGES, uuid_array
 
 PUNCTUATION = re.compile(r"(?<=\w)[.,;:!?]+(?=\s|$)")
@@ -27,7 +27,6 @@ QUOTES = str.maketrans({"'": "’"})
 NUMBER = re.compile(r"(?<![\w.,])\d{1,4}(?![\w.,]\w)")
 ASKING = ("Please help me with this.", "Here is what I was given at school today.", "I found this in an old book of mine.")
 PARAPHRASE = "paraphrase"
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 class Canary(NamedTuple):
@@ -38,16 +37,6 @@ class Canary(NamedTuple):
     turns: list[tuple[str, str]]
     length: int = 0  # words of the question
     leak: bool = True
-
-
-def asked(item: Item, order: random.Random | None = None) -> str:
-    """A question as it is put to a model: with its choices under it. order: shuffles them."""
-    (question, *_), choices = item.of("question"), list(item.of("choices"))
-    if not choices:
-        return question
-    if order:
-        order.shuffle(choices)
-    return "\n".join([question, *(f"{letter}. {choice}" for letter, choice in zip(LETTERS, choices, strict=False))])
 
 
 def cut(text: str, share: float = 0.7) -> str:
@@ -100,8 +89,8 @@ def planted(items: Sequence[Item], filler: Sequence[str], seed: int = 0) -> Iter
         yield row("in_answer", ("user", ASKING[0]), ("assistant", text))
         yield row("in_system", ("system", text), ("user", ASKING[1]), ("assistant", reply))
         yield row("in_later_turn", ("user", ASKING[1]), ("assistant", reply), ("user", text), ("assistant", reply))
-        if len(item.of("choices")) > 1:
-            yield row("choices_reordered", ("user", asked(item, chance)), ("assistant", reply))
+        if len(choices := item.of("choices")) > 1:
+            yield row("choices_reordered", ("user", asked(item, chance.sample(choices, len(choices)))), ("assistant", reply))
         before, after = chance.choice(filler)[-300:], chance.choice(filler)[:300]
         yield row("embedded", ("user", f"{before}\n\n{text}\n\n{after}"), ("assistant", reply))
         yield row("truncated", ("user", cut(question)), ("assistant", reply))

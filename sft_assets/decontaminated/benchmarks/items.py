@@ -227,7 +227,7 @@ def _choices(fields: Mapping[str, Any]) -> Choices:
     for key in NAMES["choices"]:
         if key in fields and (found := _listed(fields[key])).texts:
             return found
-    columns = sorted(key for key in fields if CHOICE_COLUMN.fullmatch(key))
+    columns = sorted((key for key in fields if CHOICE_COLUMN.fullmatch(key)), key=_in_order)
     if not columns and "a" in fields and "b" in fields:
         columns = [key for key in string.ascii_lowercase[:10] if key in fields]
     texts = [text for key in columns for text in _texts(fields[key])]
@@ -318,7 +318,7 @@ def _texts(value: Any) -> list[str]:
     if isinstance(value, bool):
         return [str(value)]
     if isinstance(value, int | float):
-        return [f"{value:.15g}"]
+        return [str(value) if isinstance(value, int) else f"{value:.15g}"]
     if isinstance(value, list):
         return [text for element in value for text in _texts(element)]
     if isinstance(value, dict):
@@ -341,3 +341,9 @@ def _list_in(text: str) -> list[Any] | None:
 def _plain(name: object) -> str:
     """A field's name without case and separators."""
     return re.sub(r"[\W_]+", "", str(name)).lower()
+
+
+def _in_order(name: str) -> tuple[str, int]:
+    """option2 before option10."""
+    letters = name.rstrip("0123456789")
+    return letters, int(name[len(letters) :] or 0)

@@ -36,7 +36,7 @@ STRETCH = 8  # words of a long text, at most, without an anchor
 ALL = 34  # words: of a shorter text every 3-gram is an anchor
 FEW = 2  # anchors that a text has, even of words that are shared or common
 STRETCH_OF_OTHERS = 30  # words in a row that another text has too: a passage that several questions are about
-ALONE = 1 << 16  # of a posting: its text is this gram
+ALONE, TELLING = 1 << 16, 1 << 17  # of a posting: its text is this gram; it says something of its text
 
 Words = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
@@ -133,9 +133,10 @@ def build(texts: Sequence[Sought], ngram: int = 13, quoted: Sequence[Sequence[tu
     _, kind = np.unique(grams, return_inverse=True)
     shared = np.bincount(kind[first], minlength=len(kind))[kind]  # texts that have it
     in_quotes = np.zeros(len(at), np.bool_)
+    begins = np.searchsorted(text_of, np.arange(len(texts) + 1))
     for t, spans in enumerate(quoted or ()):
         for start, stop in spans:
-            in_quotes |= (text_of == t) & (place_of >= start) & (place_of < stop)
+            in_quotes[begins[t] + start : min(begins[t] + stop, begins[t + 1])] = True
     in_quotes |= _passages(text_of, shared > 1, first & ~bare & (shared <= SHARED) & ~in_quotes)
     cost = shared.astype(np.float64) + 1000.0 * bare + 100.0 * in_quotes  # the less, the more it tells
     telling = first & ~bare & (shared <= SHARED)
@@ -149,7 +150,7 @@ def build(texts: Sequence[Sought], ngram: int = 13, quoted: Sequence[Sequence[tu
     solid = np.array([t.standing == Standing.ANYWHERE and not t.told_apart for t in texts], np.bool_)
     arrays = (
         hashes, gaps, bounds, share, run, solid, bits, table, slots, np.append(starts, len(some)).astype(np.int32),
-        _postings(hashes, bounds, text_of[some], place_of[some]), telling[some],
+        _postings(hashes, bounds, text_of[some], place_of[some], telling[some]), telling[some],
     )  # fmt: skip
     for array in arrays:
         array.flags.writeable = False  # always: a kernel is compiled for each kind of array that it is given
@@ -221,13 +222,13 @@ def _chosen(bounds, text_of, place_of, usable, telling, first, cost):  # type: i
     return chosen
 
 
-def _postings(hashes: Words, bounds: Ints, text: Ints, place: Ints) -> npt.NDArray[np.int32]:
+def _postings(hashes: Words, bounds: Ints, text: Ints, place: Ints, telling: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
     """(text, word, neighbours) of each posting."""
     low, high = bounds[text], bounds[text + 1]
     at = low + place
     before = np.where(place > 0, near(hashes[np.maximum(at - 1, 0)]), 0)
     after = np.where(at + GRAM < high, near(hashes[np.minimum(at + GRAM, len(hashes) - 1)]), 0)
-    alone = np.where(high - low == GRAM, ALONE, 0)
+    alone = np.where(high - low == GRAM, ALONE, 0) | np.where(telling, TELLING, 0)
     return np.ascontiguousarray(np.stack([text, place, before | after << 8 | alone], axis=1).astype(np.int32))
 
 

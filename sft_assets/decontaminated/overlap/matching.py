@@ -18,7 +18,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from sft_assets.decontaminated.overlap.index import ALONE, Index, two_bits
+from sft_assets.decontaminated.overlap.index import ALONE, TELLING, Index, two_bits
 from sft_assets.decontaminated.overlap.words import LETTERS, words_in
 from sft_assets.text import characters
 from sft_assets.text.kernel import STATS, Strings, casefolded, word_gram
@@ -61,14 +61,12 @@ class Matcher:
         strings = Strings.of(casefolded(texts))
         state = self._state(int(np.diff(strings.offsets).max(initial=0)) + 64)
         classes, lowers = characters.tables()
-        if len(state.runs) < 8 * len(strings):
-            state.runs = np.empty((8 * len(strings) + 4096, 7), np.int32)
         first, parts = np.int64(0), []
         while True:
             n, first = _find(
                 strings.offsets, strings.data, first, classes, lowers, *self.index[:-1],
                 state.hashes, state.gaps, state.starts, state.stops, state.seen, state.frequency, state.stamp, state.end,
-                state.matched, state.longest, state.touched, state.found, state.serial, state.runs,
+                state.matched, state.longest, state.told, state.touched, state.found, state.serial, state.runs,
             )  # fmt: skip
             parts.append(state.runs[:n].copy())
             if first == len(strings):
@@ -105,6 +103,7 @@ class _State:
         self.end = np.zeros(texts, np.int32)  # where its last run ends
         self.matched = np.zeros(texts, np.int32)  # words in runs
         self.longest = np.zeros(texts, np.int32)
+        self.told = np.zeros(texts, np.int32)  # whether a telling anchor was met
         self.serial = np.zeros(1, np.int64)
         self.runs = np.empty((4096, 7), np.int32)
         self.found = np.empty((1 << 16, 5), np.int32)
@@ -122,7 +121,7 @@ class _State:
 def _find(  # type: ignore[no-untyped-def]
     offsets, data, first, classes, lowers,
     words, word_gaps, bounds, share, run, solid, bits, keys, slots, posts, postings,
-    hashes, gaps, starts, stops, seen, frequency, stamp, end, matched, longest, touched, found, serials, runs,
+    hashes, gaps, starts, stops, seen, frequency, stamp, end, matched, longest, told, touched, found, serials, runs,
 ):  # fmt: skip
     """(how many runs were written, the first text that was not read for want of room)."""
     letters, one, place = np.empty(LETTERS, np.uint8), np.empty(LETTERS + 8, np.uint64), np.empty(LETTERS + 8, np.int64)
@@ -158,8 +157,10 @@ def _find(  # type: ignore[no-untyped-def]
                     continue  # 3 words that are in many texts
                 t = postings[p, 0]
                 if stamp[t] != serial:
-                    stamp[t], end[t], matched[t], longest[t] = serial, 0, 0, 0
-                elif i + 2 < end[t]:
+                    stamp[t], end[t], matched[t], longest[t], told[t] = serial, 0, 0, 0, 0
+                if beside & TELLING:
+                    told[t] = 1
+                if i + 2 < end[t]:
                     continue  # inside the run before
                 a, b = i, bounds[t] + postings[p, 1]
                 low, high = bounds[t], bounds[t + 1]
@@ -186,27 +187,25 @@ def _find(  # type: ignore[no-untyped-def]
                 matched[t] += size
                 longest[t] = max(longest[t], size)
                 whole = whole or (size == high - low and solid[t])
-        if not whole:
-            for k in range(grams):
-                frequency[touched[k]] += 1
         kept = np.int64(0)
         for k in range(n):
             t = found[k, 0]
             if end[t] >= 0:  # for the first time
                 enough = longest[t] >= run[t] or (matched[t] >= share[t] and _close(found, k, n, share[t], bounds, t))
+                enough = enough and (told[t] or longest[t] == bounds[t + 1] - bounds[t])
                 end[t] = ENOUGH if enough else TOO_LITTLE
             found[k, 4] = end[t] == ENOUGH
             kept += found[k, 4]
         if written + kept > len(runs):
             serials[0] -= 1
-            if not whole:
-                for k in range(grams):
-                    frequency[touched[k]] -= 1
             for k in range(grams):
                 seen[touched[k]] = 0
             for k in range(n):
                 stamp[found[k, 0]] = 0
             return written, np.int64(text)
+        if not whole:
+            for k in range(grams):
+                frequency[touched[k]] += 1
         for k in range(n):
             if found[k, 4]:
                 a, size = found[k, 1], found[k, 3]

@@ -17,7 +17,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
-from functools import cache
+from functools import cache, cached_property
 from itertools import groupby
 from typing import NamedTuple
 
@@ -38,7 +38,7 @@ PASSAGE = 0.5  # of a passage's words, for it to be there beside its question
 SOLUTION = 20  # words: shorter code is written by everyone
 UNCOMMON_IN_SOLUTION = 8
 QUOTE = 12  # words: a shorter quotation is part of the question
-OUTSIDE = 4  # uncommon words that an item has beside its quotations
+OUTSIDE = 2  # uncommon words that an item has beside its quotations
 EXAM = """
 a an answer answers are ask asked best better can choose complete correct correctly define describe describes did do does
 done each example examples explain explanation false find first following follow follows give given gives good help how i if in
@@ -46,6 +46,21 @@ incorrect is it kind know last let likely list made make makes many mean means m
 option options order out people please possible question questions read right same say second select sentence should show
 some something statement statements step steps sure tell text thing things think three time times true try two type use used
 using want way what when where which who whom whose why word words work works would write wrong yes no you your
+"""
+EVERYDAY = """
+able again age ago another area away bad based because become big body book boy business called came car case child children
+city close cold come common company country dark day days different down early easy eat end enough even event ever every eyes
+face fact family far father feel few food form found free friend friends full game girl go going good great group grow had
+half hand happen happens hard head hear heart high home hot hour hours house human idea important inside job keep large late
+law learn leave left less level life light line little live living local long look lot love man matter men might money month
+months more morning mother move much must name night nothing number off often old open order other outside own paper part past
+person place play point power problem program public put reason rest result room run sea see seen sense set short side simple
+since small start state stay still stop story street strong study such summer sun system take taken talk than thought today
+together told tomorrow took town tree turn under until up view walk wall war warm watch water week weeks well went while white
+whole will winter woman women wood world year years yesterday young
+的 是 了 在 不 有 和 人 这 中 大 为 上 个 我 以 要 他 她 它 们 你 什 么 哪 谁 怎 吗 呢
+下 列 说 法 正 确 错 误 些 项 及 与 或 其 之
+の は を に が と で も た し て い る れ な か ら ま す
 """
 
 
@@ -58,7 +73,17 @@ class Standing(IntEnum):
     ANYWHERE = 3
 
 
-QUOTED = re.compile(r'“([^“”]+)”|"([^"]+)"|«([^«»]+)»|„([^„“”]+)[“”]')
+MARKS = (
+    "“[^“”]+”",
+    '"[^"]+"',
+    "«[^«»]+»",
+    "„[^„“”]+[“”]",
+    r"‘[^‘’]+’(?!\w)",
+    "「[^「」]+」",
+    "『[^『』]+』",
+    "``[^`]+(?:''|``)",
+)
+QUOTED = re.compile(rf"{'|'.join(MARKS)}|^>.*$", re.MULTILINE)
 OPERATORS = regex.compile(rf"(?!-){c.PROPERTIES[c.OPERATOR]}", regex.V1)  # all but the hyphen
 Owner = tuple[str, str]  # benchmark, item_id
 
@@ -86,9 +111,26 @@ class Sought:
     told_apart: bool = False
     variants: dict[str, list[Item]] = dataclasses.field(default_factory=dict)  # by compact text, where owners differ in symbols
 
+    @property
+    def has_choices(self) -> bool:
+        """Whether there are choices in words, by which it can be seen that a row has others."""
+        return any(len(item.of("choices")) > 1 and len(company(item)) > 1 for item in self.owners)
+
+    @cached_property
+    def by_company(self) -> dict[tuple[str, ...], list[int]]:
+        """What has to stand beside it (see `company`) -> the numbers of the owners that have that."""
+        found: dict[tuple[str, ...], list[int]] = {}
+        for number, item in enumerate(self.owners):
+            for said in company(item):
+                found.setdefault(said, []).append(number)
+        return found
+
 
 class Unprotected(NamedTuple):
-    """An item that no rule finds. why: too_short, generic (nothing uncommon in it) or shared (with an item asked alike)."""
+    """An item that no rule finds.
+
+    why: too_short, generic (nothing uncommon in it), shared (with an item asked alike), or not_found (it was tried).
+    """
 
     benchmark: str
     item_id: str
@@ -104,6 +146,12 @@ def common_words() -> frozenset[str]:
     return frozenset(ENGLISH_STOP_WORDS) | frozenset(EXAM.split())
 
 
+@cache
+def everyday_words() -> frozenset[str]:
+    """Those, and words of which a short question may be made and still be asked by anybody."""
+    return common_words() | frozenset(EVERYDAY.split())
+
+
 def uncommon(said: Iterable[str]) -> float:
     """How many different words say what a text is about; a character of a script without spaces is half a word."""
     return sum(_weight(word) for word in {*said} - common_words())
@@ -112,19 +160,23 @@ def uncommon(said: Iterable[str]) -> float:
 def _weight(word: str) -> float:
     if len(word) > 1:
         return 1.0
+    return 0.5 if _is_character(word) else 0.25 if word.isdigit() else 0.0
+
+
+def _is_character(word: str) -> bool:
+    """Whether a word is a character of a script without spaces."""
     classes, _ = c.tables()
-    kind = classes[ord(word)] & c.CLASS
-    return 0.5 if kind == c.CHARACTER else 0.25 if kind == c.DIGIT else 0.0
+    return len(word) == 1 and bool(classes[ord(word)] & c.CLASS == c.CHARACTER)
 
 
-def standing(said: Sequence[str]) -> Standing:
-    """Where a question of these words counts."""
-    rare = uncommon(said)
+def standing(said: Sequence[str], choices: bool = False) -> Standing:
+    """Where a question of these words counts. choices: whether it has some that can stand beside it."""
+    rare, size = uncommon(set(said) - everyday_words()), sum(0.5 if _is_character(word) else 1.0 for word in said)
     if len(said) < LEAST:
         return Standing.NEVER
-    if len(said) >= LONG or (len(said) >= SENTENCE and rare >= 2) or (len(said) >= 5 and rare >= 3):
+    if size >= LONG or (size >= SENTENCE and rare >= 2) or (size >= 5 and rare >= 3):
         return Standing.ANYWHERE
-    return Standing.ALONE if rare >= 1 or len(said) >= SENTENCE else Standing.BESIDE
+    return Standing.ALONE if rare >= 1 or size >= (SENTENCE if choices else 5) else Standing.BESIDE
 
 
 def compact(text: str) -> str:
@@ -157,7 +209,11 @@ def sought(items: Sequence[Item]) -> list[Sought]:
                 if key in found:
                     found[key].owners.append(item)
                     continue
-                where = standing(said) if name == "question" else Standing.ANYWHERE if name == "solution" else Standing.BESIDE
+                where = Standing.ANYWHERE if name == "solution" else Standing.BESIDE
+                if name == "question":
+                    where = standing(said, len(item.of("choices")) > 1)
+                    if where == Standing.ALONE and item.of("context"):
+                        where = Standing.BESIDE  # beside its passage
                 found[key] = Sought(name, text, said, [item], where)
     for entry in found.values():
         if entry.field == "question" and len(entry.owners) > 1:
@@ -171,7 +227,7 @@ def _operators(text: str) -> str:
 
 
 def _tell_apart(entry: Sought) -> None:
-    """Whether items that ask the same differ: by symbols that are no words, by their choices, or within a benchmark by answers.
+    """Whether items that ask the same differ: by symbols, by choices, by passages, or within a benchmark by answers.
 
     (Two benchmarks that ask the same seldom word the answer alike; that makes it no other question.)
     """
@@ -180,7 +236,8 @@ def _tell_apart(entry: Sought) -> None:
     for item in entry.owners:
         if not item.of("choices"):
             by_answer[item.owner[0]].add(frozenset(map(compact, item.of("answer"))))
-    differ = max(len(by_choices), *map(len, by_answer.values()), 1)
+    by_context = {frozenset(map(compact, item.of("context"))) for item in entry.owners}
+    differ = max(len(by_choices), *map(len, by_answer.values()), len(by_context))
     if differ == 1:
         return
     entry.told_apart = True
@@ -190,6 +247,13 @@ def _tell_apart(entry: Sought) -> None:
         by_text[compact(text)].append(item)
     if len(by_text) > 1:
         entry.variants = dict(by_text)
+
+
+def asked(item: Item, choices: Sequence[str] | None = None) -> str:
+    """An item as it is put to a model: its question, its choices under it (in this order)."""
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    listed = zip(letters, item.of("choices") if choices is None else choices, strict=False)
+    return "\n".join([*item.of("question")[:1], *(f"{letter}. {choice}" for letter, choice in listed)])
 
 
 def company(item: Item) -> list[tuple[str, ...]]:

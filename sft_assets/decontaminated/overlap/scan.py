@@ -4,7 +4,7 @@
     row 9f3c...  user   "Answer step by step. Janet's ducks lay 16 eggs per day. She eats three for breakfast ..."
 
 A whole item is a hit at once. Of a part, how frequent its 3-grams are in the rows has to be known first: it waits for the end
-of the one pass. What waits is bounded by the items: a part whose 3-grams are all frequent by now waits no longer.
+of the one pass. A part whose 3-grams are all frequent by now waits no longer, so each 3-gram keeps few rows waiting.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -30,34 +31,25 @@ from sft_assets.decontaminated.overlap.protection import (
     Owner,
     Sought,
     Standing,
+    Unprotected,
+    asked,
     items_of,
     quotations,
     sought,
     uncommon,
     unprotected,
 )
-from sft_assets.decontaminated.overlap.tiers import (
-    TIERS,
-    Part,
-    Run,
-    Shared,
-    Sides,
-    Text,
-    bounded,
-    numbers_agree,
-    operators_agree,
-    owners_of,
-    shared,
-    tier_of,
-)
+from sft_assets.decontaminated.overlap.surroundings import Sides, Text, bounded
+from sft_assets.decontaminated.overlap.tiers import TIERS, Part, Run, Shared, owners_of, same_question, shared, tier_of
 from sft_assets.decontaminated.overlap.turns import Turns
-from sft_assets.text.kernel import composed
+from sft_assets.record import MESSAGES, uuids
 
 Ints = npt.NDArray[np.int64]
 FEWEST_ROWS, ROWS_PER = 10, 2000  # a 3-gram is frequent in more than 10 rows, or 1 in 2,000
 SHOWN = 300  # characters of a text in the ledger
 SPANS = 20  # of one item, in the ledger
-WAITING = 20_000  # parts; then those that are frequent by now are let go
+TRIED = 4096  # items in a batch, when it is tried whether they are found
+WAITING = 20_000  # rows with parts; then those that are frequent by now are let go
 
 
 class Hit(NamedTuple):
@@ -82,10 +74,16 @@ class Hit(NamedTuple):
 
 
 class Overlap:
-    """Test items against rows. rows: (benchmark, item_id, field, text) in any order."""
+    """Test items against rows.
 
-    def __init__(self, rows: Iterable[tuple[str, str, str, str]], ngram: int = 13, coverage: float = 0.5):
-        self.ngram, self.coverage = ngram, coverage
+    rows: (benchmark, item_id, field, text) in any order. total: of the rows that will be read, where it is known; then parts
+    that are frequent already need not wait until the end.
+    """
+
+    def __init__(
+        self, rows: Iterable[tuple[str, str, str, str]], ngram: int = 13, coverage: float = 0.5, total: int | None = None
+    ):
+        self.ngram, self.coverage, self.total = ngram, coverage, total
         self.items = list(items_of(rows))
         self.sought = sought(self.items)
         self.unprotected = unprotected(self.items, self.sought)
@@ -94,8 +92,22 @@ class Overlap:
         self.matcher = Matcher(self.index)
         self.waiting: dict[Any, list[tuple[Part, _Place]]] = defaultdict(list)
         self.rows = 0
+        self._let_go_at = WAITING
         self._frozen: npt.NDArray[np.bool_] | None = None
         self._anchors = _by_text(self.index, len(self.sought))
+        self.unprotected += self._not_found()
+
+    def _not_found(self) -> list[Unprotected]:
+        """Items that are not found though they should be: each is tried, as it is put to a model."""
+        known = {entry[:2] for entry in self.unprotected}
+        items = [item for item in self.items if item.owner not in known]
+        twin = copy(self)
+        twin.matcher, twin.waiting = Matcher(self.index), defaultdict(list)
+        found: set[tuple[int, Owner]] = set()
+        for _, hits in twin.read(_as_rows(items)):
+            found.update((int.from_bytes(hit.row, "big"), owner) for hit in hits for owner in hit.owners)
+        missing = [item for n, item in enumerate(items) if (n, item.owner) not in found]
+        return [Unprotected(*item.owner, "not_found", asked(item)) for item in missing]
 
     # ------------------------------------------------------------------------------------------------------- a pass
 
@@ -127,7 +139,7 @@ class Overlap:
         hits = []
         for row in sorted(pairs):
             hits += self._row(turns, row, pairs[row])
-        if sum(map(len, self.waiting.values())) > WAITING:
+        if self.total and len(self.waiting) > self._let_go_at:
             self._let_go()
         return turns.rows, hits
 
@@ -149,8 +161,8 @@ class Overlap:
         for p, s in questions:
             if s.whole:
                 text, following = text_at(p.place), turns.after(p.place)
-                sides = Sides(text, text_at(following) if following else None)
-                if owners := owners_of(self.sought[p.item], s, sides, passages):
+                sides = Sides(text, text_at(following) if following else None, s.spans[0][0], s.spans[-1][1])
+                if owners := owners_of(self.sought[p.item], sides, passages):
                     hits.append(self._hit(turns, p, s, text, owners))
         for p, s in questions if not hits else ():
             text = text_at(p.place)
@@ -169,10 +181,10 @@ class Overlap:
         by_itself = len(found.spans) == 1 and bounded(text.text, *found.spans[0])
         if len(said) < SHORT and not by_itself and found.matched < BUT_FOR_A_WORD * len(said):
             return None
-        if not operators_agree(found) or not numbers_agree(found, said, text):
+        if not same_question(found, said, text):
             return None
         run = max(pair.runs, key=lambda run: run[2])
-        told = uncommon(word for word, there in zip(said, found.seen, strict=True) if there)
+        told = uncommon(word for word, there in zip(said, found.seen, strict=True) if there and not word.isdigit())
         missing = uncommon(word for word, there in zip(said, found.seen, strict=True) if not there)
         run_told = uncommon(said[run[1] : run[1] + run[2]])
         return Part(
@@ -196,13 +208,14 @@ class Overlap:
         """Which 3-grams of the index say something: those that are not frequent in the rows."""
         if self._frozen is not None:
             return self._frozen
-        most = max(FEWEST_ROWS, self.rows // ROWS_PER)
+        most = max(FEWEST_ROWS, (self.total or self.rows) // ROWS_PER)
         return self.matcher.frequency() <= most
 
     def parts(self) -> Iterator[Hit]:
         """The parts of items that make a leak, once all rows are read."""
         live = self.live()
-        for row_id, waiting in self.waiting.items():
+        while self.waiting:
+            row_id, waiting = self.waiting.popitem()
             for part, place in waiting:
                 tier = tier_of(part, live, self.ngram, self.coverage)
                 if tier is not None:
@@ -210,6 +223,7 @@ class Overlap:
                     yield _named(row_id, tier, entry, entry.owners, place, part.found, part.length, part.coverage(live))
 
     def _let_go(self) -> None:
+        """Forget parts of which all 3-grams are frequent: more rows make them no rarer, so the order of rows plays no part."""
         live = self.live()
         for row_id in list(self.waiting):
             kept = [(part, place) for part, place in self.waiting[row_id] if live[part.hit].any()]
@@ -217,6 +231,17 @@ class Overlap:
                 self.waiting[row_id] = kept
             else:
                 del self.waiting[row_id]
+        self._let_go_at = max(WAITING, 2 * len(self.waiting))
+
+
+def _as_rows(items: Sequence[Item]) -> Iterator[pa.RecordBatch]:
+    """Items as rows of one turn, each with its passage; the id of row n is n."""
+    for first in range(0, len(items), TRIED):
+        some = items[first : first + TRIED]
+        texts = ["\n".join([*item.of("context"), asked(item)]) for item in some]
+        ids = uuids([n.to_bytes(16, "big") for n in range(first, first + len(some))])
+        messages = pa.array([[{"role": "user", "content": text}] for text in texts], MESSAGES)
+        yield pa.record_batch({"row_id": ids, "messages": messages, "rejected": pa.nulls(len(some), MESSAGES)})
 
 
 class _Pair(NamedTuple):
@@ -294,7 +319,7 @@ def evidence(hit: Hit, hits: Sequence[Hit]) -> dict[str, Any]:
 def warm_up() -> None:
     """Compile or load every kernel of this stage, on a handful of rows."""
     overlap = Overlap([("a", "1", "question", "Which don’t add 1,000 to the length of a river that has 3 banks?")])
-    overlap.matcher.find(composed(pa.array(["Which add 1,000 to the length of a river that has 3 banks?", "é"])))
+    overlap.matcher.find(pa.array(["Which add 1,000 to the length of a river that has 3 banks?", "é"]))
 
 
 def _by_text(index: indexing.Index, texts: int) -> list[tuple[Ints, Ints]]:

@@ -13,16 +13,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from sft_assets.decontaminated.overlap.matching import SLACK
 from sft_assets.decontaminated.overlap.protection import (
     BUT_FOR_A_WORD,
-    LEAST,
     LEAST_PART,
     SHARE,
     SHORT,
@@ -30,63 +27,37 @@ from sft_assets.decontaminated.overlap.protection import (
     Sought,
     Standing,
     compact,
-    company,
-    uncommon,
 )
-from sft_assets.decontaminated.overlap.words import word_spans, words
-from sft_assets.text.kernel import casefolded
+from sft_assets.decontaminated.overlap.surroundings import Sides, Text, bounded, lists_options, symbols_agree
+from sft_assets.text.plain import casefolded
 
 TIERS = ("benchmark_item", "benchmark_ngram", "benchmark_coverage")
 FEWEST = 6  # words of a part
 TELLING_RUN, TELLING_PART = 0.3, 0.12  # different uncommon words among the first ENOUGH; fewer are the bones of code
 ENOUGH = 40
+LONG_RUN = 100  # words in a row that are enough, however long the item
 LONG_TEXT = 40  # words, in which one operator may differ
 AROUND = 12  # words of the item before and after the shared ones, whose numbers are compared too
-PLACES, RUNS = 8, 400  # of an item in one text, that are looked at
-BESIDE = 40  # words after a question in which its choices begin, beside their own
+PLACES, RUNS = 64, 400  # of an item in one text, that are looked at
 NUMBERS = """
 two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen
 twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million half third quarter twice thrice double triple
-first second fourth fifth
+first second fourth fifth ii iii iv vi vii viii ix xi xii xiii xiv xv
+zwei drei vier fünf sechs sieben acht neun zehn elf zwölf zwanzig dreißig vierzig fünfzig hundert tausend halb
+deux trois quatre cinq sept huit neuf dix onze douze quinze vingt trente quarante cinquante cent mille demi
+dos tres cuatro cinco seis siete ocho nueve diez once doce quince veinte treinta cuarenta cincuenta cien mil mitad
+due tre quattro cinque sei sette otto nove dieci undici dodici venti trenta quaranta cinquanta cento metà
+dois três quatro sete oito dez vinte trinta quarenta cem metade
+два две три четыре пять шесть семь восемь девять десять одиннадцать двенадцать двадцать тридцать сорок сто тысяча
 """
-NUMBER_WORDS = frozenset(NUMBERS.split())
+POLARITY = """
+not no never none nothing without except least most more less fewer all always only cannot cant dont doesnt isnt arent wont
+cheapest highest lowest largest smallest before after left right monday tuesday wednesday thursday friday saturday sunday
+"""
+TURNING = frozenset(casefolded(NUMBERS).split()) | frozenset(POLARITY.split())
 Ints = npt.NDArray[np.int64]
 Run = tuple[int, int, int, int, int]
 """A run: the row's word and the item's word with which it begins, how many words, first byte and last byte + 1 in the text."""
-
-
-class Text:
-    """A text of a row."""
-
-    def __init__(self, text: str):
-        self.text = text
-        self._same = text.isascii() or casefolded(alone := pa.array([text])) is alone  # as the kernel has read it
-
-    @cached_property
-    def joined(self) -> str:
-        return f" {' '.join(words(self.text))} "
-
-    def near(self, start: int, stop: int, reach: int) -> tuple[list[str], list[str], list[str]]:
-        """The words before, from and after these characters; at most so many before and after, the nearest ones."""
-        room = 12 * reach + 20
-        before, after = words(self.text[max(0, start - room) : start]), words(self.text[stop : stop + room])
-        return before[-reach:], words(self.text[start:stop]), after[:reach]
-
-    @cached_property
-    def _bytes(self) -> bytes:
-        return self.text.encode()
-
-    @cached_property
-    def _spans(self) -> list[tuple[int, int]]:
-        return word_spans(self.text)
-
-    def span(self, first: int, size: int, start: int, stop: int) -> tuple[int, int]:
-        """The characters of so many words from number `first` on; start and stop: bytes of it as the kernel reads it."""
-        if not self._same:
-            return self._spans[first][0], self._spans[first + size - 1][1]
-        if self.text.isascii():
-            return start, stop
-        return len(self._bytes[:start].decode()), len(self._bytes[:stop].decode())
 
 
 @dataclass
@@ -144,49 +115,38 @@ def _window(item: int, length: int, runs: Sequence[Run], text: Text) -> Shared:
     )
 
 
-def numberlike(word: str) -> bool:
-    return word[0].isdigit() or word in NUMBER_WORDS
+def turning(word: str) -> bool:
+    """Whether with another word in its stead it would be another question: a number, a negation, an extreme, a day."""
+    return word[0].isdigit() or word in TURNING
 
 
-def operators_agree(found: Shared) -> bool:
-    """Whether "a + b" is not "a - b". A long text may have other bullets in its list."""
-    return found.broken <= found.matched // LONG_TEXT
+def same_question(found: Shared, item: Sequence[str], text: Text) -> bool:
+    """Whether a part of an item is not of another item made to the same pattern.
 
-
-def numbers_agree(found: Shared, item: Sequence[str], text: Text) -> bool:
-    """Whether the numbers between the first and the last shared word are the same, and around them while texts stay alike."""
-    if len(found.spans) == 1 and not any(map(numberlike, item)):
-        return True
+    Numbers, negations and the like are the same between the first and the last shared word, and around them while the texts
+    stay alike; and no operator differs ("a + b" is not "a - b"; in a long text one may).
+    """
+    single = len(found.spans) == 1
     before, inside, after = text.near(found.spans[0][0], found.spans[-1][1], AROUND + 2)
-    ours, theirs = Counter(filter(numberlike, item[found.item_first : found.item_stop])), Counter(filter(numberlike, inside))
-    if (ours - theirs).total() + (theirs - ours).total() > 0.1 * (ours.total() + theirs.total()):
+    left, right = list(item[: found.item_first][::-1]), list(item[found.item_stop :])
+    broken = found.broken + (before[-1:] == left[:1] != []) + (after[:1] == right[:1] != [])
+    if broken > found.matched // LONG_TEXT:
         return False
-    return not (_other_numbers(item[: found.item_first][::-1], before[::-1]) or _other_numbers(item[found.item_stop :], after))
+    if not single:
+        ours, theirs = Counter(filter(turning, item[found.item_first : found.item_stop])), Counter(filter(turning, inside))
+        if (ours - theirs).total() + (theirs - ours).total() > 0.1 * (ours.total() + theirs.total()):
+            return False
+    return not (_turns_away(left, before[::-1]) or _turns_away(right, after))
 
 
-def _other_numbers(item: Sequence[str], row: Sequence[str]) -> bool:
+def _turns_away(item: Sequence[str], row: Sequence[str]) -> bool:
     """Whether an item goes on as the row does, but for its numbers. Both begin beside the shared words."""
     item = item[:AROUND]
     row = row[: len(item) + 2]
-    ours, theirs = set(filter(numberlike, item)), set(filter(numberlike, row))
+    ours, theirs = set(filter(turning, item)), set(filter(turning, row))
     if not ours or not theirs or ours <= theirs:
         return False
-    return (any(map(numberlike, item[:2])) and any(map(numberlike, row[:2]))) or 2.5 * len({*item} & {*row}) >= len({*item})
-
-
-LEFT = frozenset(".!?:;…。！？：；，—–|>)]}*#\n")
-RIGHT = frozenset(".!?:;…。！？：；，—–|<([{*#\n")
-SKIPPED = frozenset(" \t\r\"'“”‘’«»`_")
-
-
-def bounded(text: str, start: int, stop: int, sides: tuple[bool, bool] = (True, True)) -> bool:
-    """Whether the characters from start to stop are a text, line or sentence of their own. sides: which ends have to be one."""
-    a, b = start - 1, stop
-    while a >= 0 and text[a] in SKIPPED:
-        a -= 1
-    while b < len(text) and text[b] in SKIPPED:
-        b += 1
-    return (not sides[0] or a < 0 or text[a] in LEFT) and (not sides[1] or b >= len(text) or text[b] in RIGHT)
+    return (any(map(turning, item[:2])) and any(map(turning, row[:2]))) or 2.5 * len({*item} & {*row}) >= len({*item})
 
 
 @dataclass
@@ -217,11 +177,11 @@ def tier_of(part: Part, live: npt.NDArray[np.bool_], ngram: int, coverage: float
         return None
     if part.solution:
         return 2 if share >= 0.7 and covered >= max(coverage, 0.6) else None
-    if part.length < LEAST_PART or found.matched < FEWEST or not covered:
+    if part.length < LEAST_PART or found.matched < FEWEST or not covered or not part.told:
         return None
     if part.length >= SHORT:
         telling = part.run_told >= TELLING_RUN * min(found.longest, ENOUGH)
-        if found.longest >= ngram and telling and covered >= 0.8 * coverage:
+        if found.longest >= ngram and telling and (covered >= 0.8 * coverage or found.longest >= LONG_RUN):
             return 1
         if share >= SHARE and covered >= coverage:
             return 2
@@ -232,47 +192,19 @@ def tier_of(part: Part, live: npt.NDArray[np.bool_], ngram: int, coverage: float
     return 2 if beginning or whole_but_for_a_word or (part.by_itself and covered >= coverage) else None
 
 
-class Sides:
-    """The texts of a row that stand around one: where a question's choices and answers are looked for."""
-
-    def __init__(self, text: Text, following: Text | None):
-        self.text, self.following = text, following
-
-    def beside(self, choices: Sequence[tuple[str, ...]], found: Shared) -> bool:
-        """Whether enough of the choices (or the answer) stand beside a question, or a telling one in the text that follows."""
-        reach = BESIDE + 3 * sum(map(len, choices))
-        before, _, after = self.text.near(found.spans[0][0], found.spans[-1][1], reach)
-        near = f" {' '.join(before)} \n {' '.join(after)} "
-        seen = [choice for choice in choices if f" {' '.join(choice)} " in near]
-        if any(_tells(choice) for choice in seen):
-            return True
-        if len(choices) > 1 and len(seen) >= max(2, (len(choices) + 1) // 2):
-            return True
-        return self.following is not None and any(
-            _tells(choice) and f" {' '.join(choice)} " in self.following.joined for choice in choices
-        )
-
-
-def _tells(choice: tuple[str, ...]) -> bool:
-    return len(choice) >= LEAST and uncommon(choice) >= 1
-
-
-def owners_of(entry: Sought, found: Shared, sides: Sides, passages: frozenset[tuple[str, str]]) -> list[Item]:
+def owners_of(entry: Sought, sides: Sides, passages: frozenset[tuple[str, str]]) -> list[Item]:
     """The items whose question stands whole in a row; none where it does not count so. passages: of items in the row."""
-    text = sides.text.text
-    start, stop = found.spans[0][0], found.spans[-1][1]
-
-    def beside(item: Item) -> bool:
-        return item.owner in passages or sides.beside(company(item), found)
-
-    if entry.told_apart:
-        if entry.variants:
-            near = compact(text[max(0, start - 200) : stop + 200])
-            longest_first = sorted(entry.variants.items(), key=lambda v: (-len(v[0]), v[0]))
-            some = next((owners for said, owners in longest_first if said in near), [])
-            if len(some) == 1:
-                return some
-        return [item for item in entry.owners if beside(item)]
-    if entry.standing == Standing.ANYWHERE or (entry.standing == Standing.ALONE and bounded(text, start, stop)):
+    text, start, stop = sides.text.text, sides.start, sides.stop
+    if entry.variants:
+        near = compact(text[max(0, start - 200) : stop + 200])
+        longest_first = sorted(entry.variants.items(), key=lambda v: (-len(v[0]), v[0]))
+        some = next((owners for said, owners in longest_first if said in near), [])
+        if len(some) == 1:
+            return some if symbols_agree(text, start, stop, next(iter(some)).of("question")[0]) else []
+    elif not symbols_agree(text, start, stop, entry.text):
+        return []
+    alone = entry.standing == Standing.ANYWHERE or (entry.standing == Standing.ALONE and bounded(text, start, stop))
+    if alone and not entry.told_apart and not (entry.has_choices and len(entry.said) < SHORT and lists_options(text, stop)):
         return entry.owners
-    return [item for item in entry.owners if beside(item)]
+    named = sides.accompanied(entry)
+    return named + [item for item in entry.owners if item.owner in passages and item not in named]

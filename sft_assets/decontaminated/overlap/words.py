@@ -3,7 +3,8 @@
     "What’s 1,000 – 7*x?"  ->  whats  1000  7  x        with  *  before x
 
 They are the tokens of `sft_assets.text` without apostrophes and the commas of thousands. Operators are no words: a copy may
-have lost its "$" or gained Markdown's "**", but where both sides have one between the same words it has to be the same.
+have lost one or gained some, but where both sides have them between the same words they have to be the same. Marks of LaTeX,
+Markdown and lists are none.
 """
 
 from __future__ import annotations
@@ -38,11 +39,15 @@ CHARACTER = regex.compile(r"\X")  # nothing composes across the borders of what 
 THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+")
 CLASS, OPERATOR, APOSTROPHE, LETTER, DIGIT, MARK = c.CLASS, c.OPERATOR, c.APOSTROPHE, c.LETTER, c.DIGIT, c.MARK
 LETTERS = 256  # bytes of a word with apostrophes
-_ALIKE = {0x2212: 0x2D, 0xD7: 0x2A, 0xB7: 0x2A, 0xF7: 0x2F}  # minus, times, dot and division signs, as ASCII has them
-_MINUS, _TIMES, _DOT, _DIVIDED = _ALIKE
+# operators that are written in several ways, as the first is: minus and hyphens, times, division, comparisons
+SPELLINGS = {"-": "−‐‑‒", "*": "×·•∗", "/": "÷", "<": "≤", ">": "≥"}
+ALIKE = {ord(other): ord(one) for one, others in SPELLINGS.items() for other in others}
+NEUTRAL = frozenset(map(ord, "$\\`~#|_"))  # marks of LaTeX and Markdown: no operators
 _KINDS = (c.tables()[0][:256] & CLASS).astype(np.uint8)  # of ASCII; 0 for what is in no word
 _KINDS[~np.isin(_KINDS, (OPERATOR, APOSTROPHE, LETTER, DIGIT))] = 0
 _KINDS[UNDERSCORE] = MARK
+_ALIKE = np.array(sorted(ALIKE.items()), np.uint32)
+_NEUTRAL = np.isin(np.arange(128), sorted(NEUTRAL))
 _BYTES, _TOPS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
 _QUOTES, _CURLY = _BYTES * np.uint64(QUOTE), _BYTES * np.uint64(0xE2)  # each eight times
 
@@ -74,6 +79,30 @@ def is_operator(token: str) -> bool:
     """Whether a token is an operator or a symbol."""
     classes, _ = c.tables()
     return len(token) == 1 and bool(classes[ord(token)] & CLASS == OPERATOR)
+
+
+@numba.njit(cache=True, nogil=True)
+def _meant(code):  # type: ignore[no-untyped-def]
+    """An operator as it is compared; 0 for one that says nothing."""
+    if code < 128:
+        return np.uint32(0) if _NEUTRAL[code] else code
+    for k in range(len(_ALIKE)):
+        if _ALIKE[k, 0] == code:
+            return _ALIKE[k, 1]
+    return code
+
+
+@numba.njit(cache=True, nogil=True)
+def _bullet(data, first, i, code):  # type: ignore[no-untyped-def]
+    """Whether an operator is the mark of an item of a list: the first of a line, and a blank behind it."""
+    if code != 0x2D and code != 0x2A and code != 0x2B:
+        return False
+    after = i + (ONE if data[i] < 0x80 else TWO if data[i] < 0xE0 else TWO + ONE)
+    if after < len(data) and data[after] != 0x20 and data[after] != 0x09:
+        return False
+    while i > first and (data[i - ONE] == 0x20 or data[i - ONE] == 0x09):
+        i -= ONE
+    return i == first or data[i - ONE] == 0x0A
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
@@ -138,13 +167,13 @@ def words_in(  # type: ignore[no-untyped-def]
     if i == end:
         return _ascii_words(data, np.uint64(start), end, hashes, starts, stops, gaps)
     n = scan(data, start, stop, classes, lowers, hashes, starts, stops, np.int64(0), stats)
-    return _words_of(data, hashes, starts, stops, gaps, n, classes, lowers, letters, one, place, stats)
+    return _words_of(data, np.uint64(start), hashes, starts, stops, gaps, n, classes, lowers, letters, one, place, stats)
 
 
 @numba.njit(cache=True, nogil=True)
-def _ascii_words(data, i, stop, hashes, starts, stops, gaps):  # type: ignore[no-untyped-def]
+def _ascii_words(data, begin, stop, hashes, starts, stops, gaps):  # type: ignore[no-untyped-def]
     """The same for ASCII, two times as fast; a word of letters alone is hashed eight letters at a time, as `scan` does it."""
-    m, gap = np.uint64(0), np.uint64(0)
+    i, m, gap, last = begin, np.uint64(0), np.uint64(0), np.uint32(0)
     loadable = np.uint64(max(len(data) - 7, 0))
     while i < stop:
         kind = _KINDS[data[i]]
@@ -153,9 +182,13 @@ def _ascii_words(data, i, stop, hashes, starts, stops, gaps):  # type: ignore[no
             continue
         at, h = i, SEED
         if kind == OPERATOR:
-            gap = mixed(gap, data[i])
+            code = _meant(np.uint32(data[i]))
+            if code and code != last and not _bullet(data, begin, i, code):
+                gap = mixed(gap, code)
+            last = code
             i += ONE
             continue
+        last = np.uint32(0)
         whole = kind == LETTER and i < loadable
         if whole:
             bytes_ = eight_bytes(data, i)
@@ -248,9 +281,11 @@ def _number(data, at, stop):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _words_of(data, hashes, starts, stops, gaps, n, classes, lowers, letters, one, place, stats):  # type: ignore[no-untyped-def]
+def _words_of(  # type: ignore[no-untyped-def]
+    data, begin, hashes, starts, stops, gaps, n, classes, lowers, letters, one, place, stats
+):  # fmt: skip
     """Leave the words of n tokens of `scan` in its arrays; returns how many."""
-    m, gap = 0, np.uint64(0)
+    m, gap, last = 0, np.uint64(0), np.uint32(0)
     if n == 0:
         return m
     end = np.uint64(stops[n - 1])
@@ -263,14 +298,14 @@ def _words_of(data, hashes, starts, stops, gaps, n, classes, lowers, letters, on
             code, _ = decode(data, start)
             kind = classes[code] & CLASS
         if kind == OPERATOR:
-            if code == _MINUS:
-                code = np.uint32(0x2D)
-            elif code == _TIMES or code == _DOT:
-                code = np.uint32(0x2A)
-            elif code == _DIVIDED:
-                code = np.uint32(0x2F)
-            gap = mixed(gap, code)
+            wide, code = code == 0x2264 or code == 0x2265, _meant(code)  # ≤ and ≥ are two
+            if code and code != last and not _bullet(data, begin, start, code):
+                gap = mixed(gap, code)
+            last = code
+            if wide:
+                gap, last = mixed(gap, 0x3D), np.uint32(0x3D)
             continue
+        last = np.uint32(0)
         h = hashes[i]
         if quote < start:
             quote = _next_quote(data, start, end)

@@ -107,8 +107,10 @@ def _sample(build: Build) -> list[dict[str, Any]]:
     """The ten strongest: what the row says and what the item asks."""
     rows = build.con.execute(f"""
         SELECT left(c.row_id::VARCHAR, 8), c.benchmark, c.item_id, round(c.score, 2), round(c.margin, 2), b.text
-        FROM {build.table} AS c JOIN {build.of("benchmarks")} AS b USING (benchmark, item_id)
-        WHERE rank = 1 AND field = 'question'
+        FROM {build.table} AS c
+        JOIN (SELECT benchmark, item_id, min(text) AS text FROM {build.of("benchmarks")} WHERE field = 'question' GROUP BY ALL)
+            AS b USING (benchmark, item_id)
+        WHERE rank = 1
         ORDER BY c.score + c.margin DESC, c.row_id LIMIT 10
     """).fetchall()
     names = ("row", "benchmark", "item_id", "score", "margin", "item")

@@ -20,7 +20,8 @@ from sft_assets.text.kernel import Strings, composed, tokenized
 PAIR = 0.33  # the weight of two words in a row, against that of one
 COMMON = 100  # a term in more texts of items than that finds only those which have few rarer ones
 PREFIX = 0.7  # the rarest terms that have so much of an item's weight find it in any case
-SEARCHED = ("question", "choices", "context")  # fields by which an item is found
+WHOLE = len(FIELDS)  # the document of an item's question and choices together, behind its fields
+SEARCHED = tuple(FIELDS.index(name) for name in ("question", "choices", "context"))  # by which an item is found
 
 Ints = npt.NDArray[np.int32]
 Longs = npt.NDArray[np.int64]
@@ -28,13 +29,13 @@ Floats = npt.NDArray[np.float64]
 
 
 class Lookup(NamedTuple):
-    """The items in numbers. A document is one field of one item, a term one word, number or pair of words.
+    """The items in numbers. A document is one field of one item (or WHOLE), a term one word, number or pair of words.
 
     Document d has the terms terms[firsts[d]:firsts[d + 1]]; term t finds the documents found[starts[t]:starts[t + 1]].
     """
 
     group: Ints  # of each item: the same for items that ask the same
-    documents: Ints  # items x fields: the number of the document, -1 where there is none
+    documents: Ints  # items x (fields and WHOLE): the number of the document, -1 where there is none
     item: Ints  # of each document
     square: Floats  # of each document: the sum of its terms' squares
     length: Ints  # of each document: tokens
@@ -62,14 +63,15 @@ def build(rows: Iterable[tuple[str, str, str, str]]) -> Index:
     for benchmark, item_id, name, text in sorted(set(rows)):
         texts.setdefault((benchmark, item_id), {}).setdefault(name, []).append(text)
     items = sorted(texts)
+    names = [(name,) for name in FIELDS] + [("question", "choices")]
     made = [
-        (number, field, "\n".join(texts[item][name]))
-        for field, name in sorted(enumerate(FIELDS), key=lambda f: f[1] not in SEARCHED)  # they lie together
+        (number, field, "\n".join(text for name in names[field] for text in texts[item][name]))
+        for field in sorted(range(len(names)), key=lambda field: field not in SEARCHED)  # they lie together
         for number, item in enumerate(items)
-        if name in texts[item]
+        if all(name in texts[item] for name in names[field])
     ]
     item, field = np.array([m[0] for m in made], np.int32), np.array([m[1] for m in made], np.int32)
-    documents = np.full((len(items), len(FIELDS)), -1, np.int32)
+    documents = np.full((len(items), len(names)), -1, np.int32)
     documents[item, field] = np.arange(len(made))
     strings = Strings.of(composed(pa.array([m[2] for m in made], pa.string())))
     words, pairs, figures, whole, bounds = read_all(strings, known_words())
@@ -83,11 +85,10 @@ def build(rows: Iterable[tuple[str, str, str, str]]) -> Index:
     held = np.unique(np.concatenate([document, document[paired]]) * size + term)  # the terms of each document, once
     owner, terms = (held // size).astype(np.int32), (held % size).astype(np.int32)
     asking = np.bincount(terms[field[owner] == 0], minlength=size)
-    holders = np.where(asking, asking, np.bincount(terms, minlength=size))
+    holders = np.where(asking, asking, np.bincount(terms[field[owner] != WHOLE], minlength=size))
     squares = (np.log((len(items) + 1) / (holders + 0.5)) * factor) ** 2
     square = np.maximum(np.bincount(owner, squares[terms], len(made)), 1e-9)
-    searched = np.isin(field, [FIELDS.index(name) for name in SEARCHED])
-    starts, found = _finders(owner, terms, squares, square, searched)
+    starts, found = _finders(owner, terms, squares, square, np.isin(field, SEARCHED))
     lookup = Lookup(
         _groups(items, texts), documents, item, square, np.diff(bounds).astype(np.int32),
         np.searchsorted(owner, np.arange(len(made) + 1)).astype(np.int64), terms, *table(vocabulary), squares, figure,

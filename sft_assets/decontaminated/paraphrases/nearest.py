@@ -5,8 +5,9 @@
     ->  rank 1  score 0.61  margin 0.47  question 0.61  answer 0.00  numbers 4 of 4
 
 Words are compared by their stems, numbers by their values ("three" is 3), the commonest synonyms are one word. The score is the
-TF-IDF cosine of an item's question with that stretch of a turn, about as long as the question, which is most like it; the other
-fields of the item add to it where they are in the row too. Nothing is dropped by it.
+TF-IDF cosine of an item's question, alone or with its choices, with that stretch of a turn, about as long, which is most like it;
+the other fields of the item add to it where they are in the row too. Questions are looked for in every turn but the shortest
+replies ("It is a bank."), other fields in all. Nothing is dropped by it.
 
 Everything is linear in the rows: an inverted index over the items' rarer terms finds a few items for each stretch of a row, and
 only those are compared exactly.
@@ -33,6 +34,8 @@ from sft_assets.record import MESSAGES
 from sft_assets.text import characters
 from sft_assets.text.kernel import Strings, composed
 
+REPLIES = ("assistant", "tool")  # roles that answer what others ask
+
 Ints = npt.NDArray[np.int32]
 Longs = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -49,7 +52,7 @@ class Nearest(NamedTuple):
     margin: Floats  # how far the score is above that of the best item behind it which asks something else
     fields: Floats  # rows x RANKS x FIELDS: cosines
     turn: Ints  # place among the row's turns, those of the rejected answer last
-    figures: Ints  # rows x RANKS x 3: different numbers in the item's question, in the stretch of the turn, and in both
+    figures: Ints  # rows x RANKS x 3: different numbers in what the item asks, in the stretch of the turn, and in both
 
 
 class Candidate(NamedTuple):
@@ -112,6 +115,7 @@ class Side(NamedTuple):
     bounds: Longs
     offsets: Longs
     data: npt.NDArray[np.uint8]
+    asks: npt.NDArray[np.bool_]  # of each turn: whether it is of none that replies
 
 
 def candidates(
@@ -198,10 +202,11 @@ def _side(column: Any) -> Side:
     sizes = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
     turns = column.flatten()
     names = [turns.type.field(i).name for i in range(turns.type.num_fields)]
-    reasoning, content = (turns.field(names.index(name)) for name in ("reasoning", "content"))
+    role, reasoning, content = (turns.field(names.index(name)) for name in ("role", "reasoning", "content"))
     if reasoning.null_count < len(reasoning):
         content = pc.binary_join_element_wise(reasoning, content, "\n", null_handling="skip")
-    return Side(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64), *Strings.of(composed(content)))
+    asks = pc.invert(pc.is_in(role, pa.array(REPLIES))).to_numpy(zero_copy_only=False)
+    return Side(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64), *Strings.of(composed(content)), asks)
 
 
 def _slice(lookup: Lookup, messages: Side, rejected: Side, first: int, stop: int, out: Nearest) -> None:
