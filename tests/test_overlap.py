@@ -107,6 +107,7 @@ def test_other_numbers_and_operators_are_another_question(item: str, row: str) -
         ("Is this true?", Standing.BESIDE),
         ("Which of the following is true?", Standing.BESIDE),
         ("Who are you?", Standing.BESIDE),
+        ("Who made Berlin?", Standing.LINE),
         ("What is the capital of Australia?", Standing.ALONE),
         ("What causes volcanic eruptions under glaciers?", Standing.ANYWHERE),
         ("Which of the following best describes the way that volcanic glaciers move?", Standing.ANYWHERE),

@@ -3,6 +3,7 @@
     standing   the text counts ...                                                                    for example
     anywhere   wherever it stands                              Which force pulls the Moon towards the Earth each night?
     alone      as a turn, line or sentence of its own, or beside its choices                  What is a colles fracture?
+    line       as a turn or line of its own, or beside its choices                                    Who made Berlin?
     beside     beside its choices or its answer only                                     Which of these is true? (A) ...
     never      not at all: the item is unprotected, and the report says why                                  Osteoclasts
 
@@ -29,6 +30,7 @@ from sft_assets.text.plain import folded
 
 LEAST = 3  # words: a shorter text is not looked for
 SENTENCE = 8  # words: of a longer text two uncommon ones are enough for it to count anywhere
+SYMBOLS = 4  # brackets and operators make a question too
 LONG = 13  # words in a row are no accident, however common each of them is
 SHORT = 20  # words: of a shorter item a part counts only where it stands by itself
 LEAST_PART = 9  # words: of a shorter item no part counts
@@ -58,6 +60,8 @@ person place play point power problem program public put reason rest result room
 since small start state stay still stop story street strong study such summer sun system take taken talk than thought today
 together told tomorrow took town tree turn under until up view walk wall war warm watch water week weeks well went while white
 whole will winter woman women wood world year years yesterday young
+above argument article assumption author below blank conclusion hypothesis implied implies infer inferred main mentioned
+paragraph passage premise purpose reading strengthen strengthens support supports title weaken weakens
 的 是 了 在 不 有 和 人 这 中 大 为 上 个 我 以 要 他 她 它 们 你 什 么 哪 谁 怎 吗 呢
 下 列 说 法 正 确 错 误 些 项 及 与 或 其 之
 の は を に が と で も た し て い る れ な か ら ま す
@@ -69,8 +73,9 @@ class Standing(IntEnum):
 
     NEVER = 0
     BESIDE = 1
-    ALONE = 2
-    ANYWHERE = 3
+    LINE = 2
+    ALONE = 3
+    ANYWHERE = 4
 
 
 MARKS = (
@@ -169,14 +174,18 @@ def _is_character(word: str) -> bool:
     return len(word) == 1 and bool(classes[ord(word)] & c.CLASS == c.CHARACTER)
 
 
-def standing(said: Sequence[str], choices: bool = False) -> Standing:
-    """Where a question of these words counts. choices: whether it has some that can stand beside it."""
+def standing(said: Sequence[str], choices: bool = False, symbols: int = 0) -> Standing:
+    """Where a question of these words counts. choices: whether it has some to stand beside it; symbols: how many it has."""
     rare, size = uncommon(set(said) - everyday_words()), sum(0.5 if _is_character(word) else 1.0 for word in said)
     if len(said) < LEAST:
         return Standing.NEVER
     if size >= LONG or (size >= SENTENCE and rare >= 2) or (size >= 5 and rare >= 3):
         return Standing.ANYWHERE
-    return Standing.ALONE if rare >= 1 or size >= (SENTENCE if choices else 5) else Standing.BESIDE
+    if not rare and choices:
+        return Standing.BESIDE
+    if rare >= 2 or size >= SENTENCE:
+        return Standing.ALONE
+    return Standing.LINE if rare or size >= 5 or symbols >= SYMBOLS else Standing.BESIDE
 
 
 def compact(text: str) -> str:
@@ -211,8 +220,9 @@ def sought(items: Sequence[Item]) -> list[Sought]:
                     continue
                 where = Standing.ANYWHERE if name == "solution" else Standing.BESIDE
                 if name == "question":
-                    where = standing(said, len(item.of("choices")) > 1)
-                    if where == Standing.ALONE and item.of("context"):
+                    symbols = sum(not character.isalnum() and not character.isspace() for character in text)
+                    where = standing(said, len(item.of("choices")) > 1, symbols)
+                    if where == Standing.LINE and item.of("context"):
                         where = Standing.BESIDE  # beside its passage
                 found[key] = Sought(name, text, said, [item], where)
     for entry in found.values():

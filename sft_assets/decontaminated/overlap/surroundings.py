@@ -63,6 +63,12 @@ def bounded(text: str, start: int, stop: int) -> bool:
     return _edge(text[i] for i in range(start - 1, -1, -1)) and _edge(text[i] for i in range(stop, len(text)))
 
 
+def on_a_line(text: str, start: int, stop: int) -> bool:
+    """Whether the characters from start to stop are a text or line of their own, behind a label ("Q:") maybe."""
+    before, after = text[text.rfind("\n", 0, start) + 1 : start].rstrip(), text[stop : (text + "\n").find("\n", stop)]
+    return (before.endswith(":") or not any(map(str.isalnum, before))) and not any(map(str.isalnum, after))
+
+
 def _edge(characters: Iterable[str]) -> bool:
     """Whether something ends before the next word of these characters comes."""
     for character in characters:

@@ -28,7 +28,7 @@ from sft_assets.decontaminated.overlap.protection import (
     Standing,
     compact,
 )
-from sft_assets.decontaminated.overlap.surroundings import Sides, Text, bounded, lists_options, symbols_agree
+from sft_assets.decontaminated.overlap.surroundings import Sides, Text, bounded, lists_options, on_a_line, symbols_agree
 from sft_assets.text.plain import casefolded
 
 TIERS = ("benchmark_item", "benchmark_ngram", "benchmark_coverage")
@@ -203,7 +203,11 @@ def owners_of(entry: Sought, sides: Sides, passages: frozenset[tuple[str, str]])
             return some if symbols_agree(text, start, stop, next(iter(some)).of("question")[0]) else []
     elif not symbols_agree(text, start, stop, entry.text):
         return []
-    alone = entry.standing == Standing.ANYWHERE or (entry.standing == Standing.ALONE and bounded(text, start, stop))
+    alone = (
+        entry.standing == Standing.ANYWHERE
+        or (entry.standing == Standing.ALONE and bounded(text, start, stop))
+        or (entry.standing == Standing.LINE and on_a_line(text, start, stop))
+    )
     if alone and not entry.told_apart and not (entry.has_choices and len(entry.said) < SHORT and lists_options(text, stop)):
         return entry.owners
     named = sides.accompanied(entry)

@@ -111,7 +111,7 @@ def _sample(build: Build) -> list[dict[str, Any]]:
         JOIN (SELECT benchmark, item_id, min(text) AS text FROM {build.of("benchmarks")} WHERE field = 'question' GROUP BY ALL)
             AS b USING (benchmark, item_id)
         WHERE rank = 1
-        ORDER BY c.score + c.margin DESC, c.row_id LIMIT 10
+        ORDER BY c.score + c.margin DESC NULLS LAST, c.row_id LIMIT 10
     """).fetchall()
     names = ("row", "benchmark", "item_id", "score", "margin", "item")
     return [dict(zip(names, row, strict=True)) for row in rows]

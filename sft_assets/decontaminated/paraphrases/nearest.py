@@ -5,9 +5,9 @@
     ->  rank 1  score 0.61  margin 0.47  question 0.61  answer 0.00  numbers 4 of 4
 
 Words are compared by their stems, numbers by their values ("three" is 3), the commonest synonyms are one word. The score is the
-TF-IDF cosine of an item's question, alone or with its choices, with that stretch of a turn, about as long, which is most like it;
-the other fields of the item add to it where they are in the row too. Questions are looked for in every turn but the shortest
-replies ("It is a bank."), other fields in all. Nothing is dropped by it.
+TF-IDF cosine of an item's question, alone or with its choices, with that stretch of a turn, about as long, which is most like
+it; the other fields of the item add to it where they are in the row too. Short replies ("It is a bank.") are read for those
+other fields only. Nothing is dropped by it.
 
 Everything is linear in the rows: an inverted index over the items' rarer terms finds a few items for each stretch of a row, and
 only those are compared exactly.
@@ -62,9 +62,9 @@ class Candidate(NamedTuple):
     rank: int  # from 1
     benchmark: str
     item_id: str
-    score: float
-    margin: float
-    numbers: float
+    score: float | None  # these three are of the words: None of an item that only embeddings name
+    margin: float | None
+    numbers: float | None
     fields: dict[str, float]
     embedding: float | None  # cosine, of the nearest item by meaning
     turn: int
@@ -115,7 +115,7 @@ class Side(NamedTuple):
     bounds: Longs
     offsets: Longs
     data: npt.NDArray[np.uint8]
-    asks: npt.NDArray[np.bool_]  # of each turn: whether it is of none that replies
+    asks: npt.NDArray[np.bool_]  # of each turn: whether it is none that replies
 
 
 def candidates(
@@ -124,23 +124,20 @@ def candidates(
     """The rows of a batch of which the nearest item is a candidate, in their order, each with its next items as well.
 
     batch: columns messages and rejected, as the state tables have them. Content and reasoning of every turn are read. meanings:
-    a row whose nearest item by embeddings is near enough is a candidate too.
+    a row whose nearest item by embeddings is near enough, with numbers that agree, is a candidate too.
     """
     near = nearest(index, batch)
-    meant = meanings.nearest(batch) if meanings else None
-    rows = (near.item[:, 0] >= 0) & flagged(near.score[:, 0], near.margin[:, 0], near.figures[:, 0], settings)
-    if meanings and meant:
-        for row in np.flatnonzero((meant.similarity >= settings.similarity) & ~rows).tolist():
-            text = batch.column("messages")[row][int(meant.turn[row])]["content"].as_py()
-            rows[row] = meanings.numbers_agree(int(meant.item[row]), text, settings.numbers)
+    by_words = (near.item[:, 0] >= 0) & flagged(near.score[:, 0], near.margin[:, 0], near.figures[:, 0], settings)
+    meant = meanings.nearest(batch, settings.similarity, settings.numbers) if meanings else {}
     made = []
-    for row in np.flatnonzero(rows).tolist():
+    for row in sorted({*np.flatnonzero(by_words).tolist(), *meant}):
         turns = [turn for name in ("messages", "rejected") for turn in batch.column(name)[row].as_py() or ()]
-        messages = len(batch.column("messages")[row])
-        ranks = [rank for rank in range(RANKS) if near.item[row, rank] >= 0 and near.score[row, rank] >= near.score[row, 0] / 2]
+        messages = len(batch.column("messages")[row].as_py() or ())
+        enough = near.score[row] >= near.score[row, 0] / 2
+        ranks = [rank for rank in range(RANKS) if by_words[row] and near.item[row, rank] >= 0 and enough[rank]]
         some = [_candidate(index, near, row, rank, turns, messages) for rank in ranks]
-        if meant and meant.item[row] >= 0:
-            some = _with_meaning(index, meant, row, turns, some)
+        if row in meant:
+            some = _with_meaning(index, meant[row], row, turns, some)
         made += [one._replace(rank=rank) for rank, one in enumerate(some, 1)]
     return made
 
@@ -166,19 +163,17 @@ def _candidate(index: Index, near: Nearest, row: int, rank: int, turns: list[Any
 
 
 def _with_meaning(index: Index, meant: Meant, row: int, turns: list[Any], some: list[Candidate]) -> list[Candidate]:
-    """A row's candidates with the nearest one by meaning among them, in the order of both scores together."""
-    owner, similarity = index.items[meant.item[row]], float(meant.similarity[row])
-    if not any((one.benchmark, one.item_id) == owner for one in some):
-        turn = int(meant.turn[row])
-        some = [
-            *some,
-            Candidate(
-                row=row, rank=0, benchmark=owner[0], item_id=owner[1], score=0.0, margin=0.0, numbers=1.0, fields={},
-                embedding=similarity, turn=turn + 1, role=turns[turn]["role"], rejected=False,
-            ),
-        ]  # fmt: skip
-    some = [one._replace(embedding=similarity) if (one.benchmark, one.item_id) == owner else one for one in some]
-    return sorted(some, key=lambda one: -(one.score + (one.embedding or 0.0)))
+    """A row's candidates with the one by meaning among them; one that words and meaning both name comes first."""
+    benchmark, item_id = index.items[meant.item]
+    same = [one for one in some if (one.benchmark, one.item_id) == (benchmark, item_id)]
+    others = [one for one in some if one not in same]
+    if same:
+        return [same[0]._replace(embedding=meant.similarity), *others]
+    new = Candidate(
+        row=row, rank=0, benchmark=benchmark, item_id=item_id, score=None, margin=None, numbers=None, fields={},
+        embedding=meant.similarity, turn=meant.turn + 1, role=turns[meant.turn]["role"], rejected=False,
+    )  # fmt: skip
+    return [*others, new]
 
 
 def nearest(index: Index, batch: pa.RecordBatch) -> Nearest:
@@ -204,7 +199,7 @@ def _side(column: Any) -> Side:
     names = [turns.type.field(i).name for i in range(turns.type.num_fields)]
     role, reasoning, content = (turns.field(names.index(name)) for name in ("role", "reasoning", "content"))
     if reasoning.null_count < len(reasoning):
-        content = pc.binary_join_element_wise(reasoning, content, "\n", null_handling="skip")
+        content = pc.binary_join_element_wise(reasoning, pc.fill_null(content, ""), "\n", null_handling="skip")
     asks = pc.invert(pc.is_in(role, pa.array(REPLIES))).to_numpy(zero_copy_only=False)
     return Side(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64), *Strings.of(composed(content)), asks)
 
