@@ -32,6 +32,7 @@ speed: $(STAMP) ## time the states, and some of them against their peers (a quar
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) rensa
 	@$(BIN)/python -m tests.speed.deduped
 	@$(BIN)/python -m tests.speed.deduped warehouse
+	@$(BIN)/python -m tests.speed.decontaminated
 
 clean: ## take away .venv (the data stays)
 	rm -rf $(VENV)

@@ -64,9 +64,7 @@ def check_canaries(
 
     versions = space.versions()
     if absent := [name for name in ("deduped", "benchmarks", "decontaminated") if name not in versions]:
-        raise SftError(
-            f"canaries are planted among the deduped rows; {absent[0]} is not built yet: `sft run decontaminated`"
-        )
+        raise SftError(f"canaries are planted among the deduped rows; {absent[0]} is not built yet: `sft run decontaminated`")
     with warehouse(space.folder, space.recipe).reading() as con:
         rows = con.execute(f"SELECT {FIELDS_OF_ITEMS} FROM benchmarks").fetchall()
         if not rows:

@@ -354,7 +354,9 @@ def test_hidden_files_and_folders_are_passed_over_and_links_and_devices_refused(
     assert outcome.refused == {"f/l": f"container: {archives.NOT_A_FILE}"}
 
 
-@pytest.mark.parametrize("inner", [zipped({"a": "b"}), tarred([("a", b"b")]), gzip.compress(tarred([("a", b"b")]))])
+@pytest.mark.parametrize(
+    "inner", [zipped({"a": "b"}), tarred([("a", b"b")]), gzip.compress(tarred([("a", b"b")]))], ids=["zip", "tar", "tar.gz"]
+)
 @pytest.mark.parametrize("pack", [zipped, lambda members: tarred(list(members.items()))], ids=["zip", "tar"])
 def test_an_archive_within_an_archive_is_refused_and_the_others_are_read(tmp_path: Path, pack: Any, inner: bytes) -> None:
     outcome = of(tmp_path, pack({"inner": inner, "x.json": b'{"a":1}'}), "f")

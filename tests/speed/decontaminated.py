@@ -27,6 +27,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from sft_assets.decontaminated.asset import BATCH
 from sft_assets.decontaminated.canaries import Canary, batches
 from sft_assets.decontaminated.overlap import scan
 from sft_assets.decontaminated.overlap.scan import Overlap, leaks
@@ -119,10 +120,10 @@ def timed(job: Callable[[], Any]) -> float:
 
 def compare(rows: list[Row], items: Items) -> None:
     """Print MB/s of each, and ours in multiples of the plain ones."""
-    tables = list(batches([Canary("", ("", ""), row) for row in rows]))
+    tables = list(batches([Canary("", ("", ""), row) for row in rows], BATCH))
     size = sum(len(text.encode()) for row in rows for _, text in row) / 1e6
     part = rows[::PART]
-    part_tables = list(batches([Canary("", ("", ""), row) for row in part]))
+    part_tables = list(batches([Canary("", ("", ""), row) for row in part], BATCH))
     part_texts = [text for row in part for _, text in row]
     part_size = sum(len(text.encode()) for text in part_texts) / 1e6
     overlap = Overlap(items)
