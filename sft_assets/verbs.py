@@ -52,7 +52,11 @@ def init(path: str | Path) -> Folder:
 
 
 def check_canaries(
-    space: Workspace, items: int = 200, paraphrases: Path | None = None, seed: int = 0, progress: Callable[[int], None] = print
+    space: Workspace,
+    items: int = 200,
+    paraphrases: Path | None = None,
+    seed: int = 0,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> Check:
     """Plant copies of test items among the deduped rows and decontaminate them (see `decontaminated.check`).
 

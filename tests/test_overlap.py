@@ -227,6 +227,15 @@ def test_long_code_of_a_solution_is_found_and_short_code_is_not() -> None:
     assert one(code, "Add.", "return a + b") is None
 
 
+def test_a_question_of_two_words_is_found_by_its_choices() -> None:
+    rows = [("1", "question", "Predators eat"), *[("1", "choices", c) for c in ("little bunnies in a field", "grass", "lions")]]
+    items = overlap(*rows)
+    assert not items.unprotected
+    assert named(one(items, "Predators eat\n(A) lions (B) little bunnies in a field (C) grass")) == ("benchmark_item", "1")
+    assert one(items, "Foxes eat little bunnies in a field.") is None
+    assert one(items, "Predators eat what they find, little bunnies in a field too.") is None
+
+
 def test_items_that_nothing_can_find_are_listed_with_the_reason() -> None:
     items = overlap(
         ("1", "question", "Osteoclasts"),

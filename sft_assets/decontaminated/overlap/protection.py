@@ -203,32 +203,49 @@ def items_of(rows: Iterable[tuple[str, str, str, str]]) -> Iterator[Item]:
 
 
 def sought(items: Sequence[Item]) -> list[Sought]:
-    """The texts that are looked for: questions, passages (which count only beside their question) and long solutions.
+    """The texts that are looked for: questions, passages (which count only beside their question), long solutions, and of items
+    with a question of a word or two a choice (which counts only beside the question and the others).
 
     Items with the same words and operators in a text share one entry.
     """
     found: dict[tuple[str, tuple[str, ...], str], Sought] = {}
+
+    def seek(item: Item, name: str, text: str, where: Standing) -> None:
+        key = (name, tuple(words(text)), _operators(text))
+        if key in found:
+            found[key].owners.append(item)
+        else:
+            found[key] = Sought(name, text, key[1], [item], where)
+
     for item in items:
-        for name in ("question", "solution", "context"):
-            for text in item.of(name):
-                said = tuple(words(text))
-                if name == "solution" and (len(said) < SOLUTION or uncommon(said) < UNCOMMON_IN_SOLUTION):
-                    continue
-                key = (name, said, _operators(text))
-                if key in found:
-                    found[key].owners.append(item)
-                    continue
-                where = Standing.ANYWHERE if name == "solution" else Standing.BESIDE
-                if name == "question":
-                    symbols = sum(not character.isalnum() and not character.isspace() for character in text)
-                    where = standing(said, len(item.of("choices")) > 1, symbols)
-                    if where == Standing.LINE and item.of("context"):
-                        where = Standing.BESIDE  # beside its passage
-                found[key] = Sought(name, text, said, [item], where)
+        for text in item.of("question"):
+            seek(item, "question", text, _where(item, text))
+        for text in item.of("solution"):
+            said = words(text)
+            if len(said) >= SOLUTION and uncommon(said) >= UNCOMMON_IN_SOLUTION:
+                seek(item, "solution", text, Standing.ANYWHERE)
+        for text in item.of("context"):
+            seek(item, "context", text, Standing.BESIDE)
+        if choice := _telling_choice(item):
+            seek(item, "choices", choice, Standing.BESIDE)
     for entry in found.values():
         if entry.field == "question" and len(entry.owners) > 1:
             _tell_apart(entry)
     return list(found.values())
+
+
+def _where(item: Item, question: str) -> Standing:
+    symbols = sum(not character.isalnum() and not character.isspace() for character in question)
+    where = standing(words(question), len(item.of("choices")) > 1, symbols)
+    return Standing.BESIDE if where == Standing.LINE and item.of("context") else where  # beside its passage
+
+
+def _telling_choice(item: Item) -> str | None:
+    """Of an item whose question is too short ("Predators eat") the choice by which it is found, with the others beside it."""
+    if len(item.of("choices")) < 2 or any(len(words(text)) >= LEAST for text in item.of("question")):
+        return None
+    some = [text for text in item.of("choices") if len(words(text)) >= LEAST and uncommon(words(text)) >= 1]
+    return max(some, key=lambda text: (len(words(text)), text), default=None)
 
 
 def _operators(text: str) -> str:

@@ -138,6 +138,18 @@ class Sides:
         enough = {n for n, count in seen.items() if count >= max(2, (len(company(entry.owners[n])) + 1) // 2)}
         return [entry.owners[n] for n in sorted(telling | enough)]
 
+    def with_question(self, entry: Sought) -> list[Item]:
+        """The owners of a choice beside which stand their question and most of their other choices."""
+        near = f" {' '.join(self.near)} "
+        found = []
+        for item in entry.owners:
+            others = [said for said in company(item) if said != entry.said]
+            asked = words(item.of("question")[0])
+            seen = sum(f" {' '.join(said)} " in near for said in others)
+            if f" {' '.join(asked)} " in near and 2 * seen >= len(others):
+                found.append(item)
+        return found
+
 
 MANY = 2000  # different choices of one question, that are looked for in the text that follows
 

@@ -195,6 +195,8 @@ def tier_of(part: Part, live: npt.NDArray[np.bool_], ngram: int, coverage: float
 def owners_of(entry: Sought, sides: Sides, passages: frozenset[tuple[str, str]]) -> list[Item]:
     """The items whose question stands whole in a row; none where it does not count so. passages: of items in the row."""
     text, start, stop = sides.text.text, sides.start, sides.stop
+    if entry.field == "choices":
+        return sides.with_question(entry)
     if entry.variants:
         near = compact(text[max(0, start - 200) : stop + 200])
         longest_first = sorted(entry.variants.items(), key=lambda v: (-len(v[0]), v[0]))
