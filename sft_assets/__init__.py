@@ -13,7 +13,8 @@ def _keep_kernels() -> None:
     from pathlib import Path
 
     here = Path(__file__).parent
-    if "NUMBA_CACHE_DIR" in os.environ or not os.access(here, os.W_OK):
+    given = os.environ.get("NUMBA_CACHE_DIR", "")  # somebody's own choice, or that of a parent with older sources
+    if (given and not given.startswith(str(here))) or not os.access(here, os.W_OK):
         return
     sources = ((path, path.read_bytes()) for path in sorted(here.rglob("*.py")))
     kernels = [text for path, text in sources if b"njit" in text or path.parent.name == "text"]
