@@ -236,8 +236,7 @@ def sought(items: Sequence[Item]) -> list[Sought]:
 
 def _where(item: Item, question: str) -> Standing:
     symbols = sum(not character.isalnum() and not character.isspace() for character in question)
-    where = standing(words(question), len(item.of("choices")) > 1, symbols)
-    return Standing.BESIDE if where == Standing.LINE and item.of("context") else where  # beside its passage
+    return standing(words(question), len(item.of("choices")) > 1, symbols)
 
 
 def _telling_choice(item: Item) -> str | None:
