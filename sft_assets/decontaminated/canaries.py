@@ -14,13 +14,12 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import pyarrow as pa
 
 from sft_assets.decontaminated.overlap.protection import Item, Owner, asked
-from sft_assets.record import MESSAGES, uuid_array
+from sft_assets.decontaminated.overlap.turns import numbered
 
 PUNCTUATION = re.compile(r"(?<=\w)[.,;:!?]+(?=\s|$)")
 QUOTES = str.maketrans({"'": "’"})
@@ -35,7 +34,6 @@ class Canary(NamedTuple):
     kind: str
     owner: Owner
     turns: list[tuple[str, str]]
-    length: int = 0  # words of the question
     leak: bool = True
 
 
@@ -78,11 +76,10 @@ def planted(items: Sequence[Item], filler: Sequence[str], seed: int = 0) -> Iter
             continue
         chance = random.Random(f"{seed} {item.owner}")
         text, question = asked(item), item.of("question")[0]
-        length = len(question.split())
         reply = chance.choice(filler)
 
         def row(kind: str, *turns: tuple[str, str], leak: bool = True) -> Canary:
-            return Canary(kind, item.owner, list(turns), length, leak)  # noqa: B023  # it is called at once
+            return Canary(kind, item.owner, list(turns), leak)  # noqa: B023  # it is called at once
 
         for kind, change in CHANGES.items():
             yield row(kind, ("user", change(text)), ("assistant", reply))
@@ -100,18 +97,7 @@ def planted(items: Sequence[Item], filler: Sequence[str], seed: int = 0) -> Iter
 
 def batches(canaries: Sequence[Canary], rows: int = 4096) -> Iterator[pa.RecordBatch]:
     """The canaries as rows of a state; the id of canary i is i, which is no id of a real row."""
-    for first in range(0, len(canaries), rows):
-        some = canaries[first : first + rows]
-        ids = np.zeros((len(some), 2), ">u8")
-        ids[:, 1] = np.arange(first, first + len(some))
-        messages: list[list[dict[str, Any]]] = [[{"role": r, "content": t} for r, t in canary.turns] for canary in some]
-        yield pa.record_batch(
-            {
-                "row_id": uuid_array(ids.view("V16")[:, 0], np.zeros(len(some), np.bool_)),
-                "messages": pa.array(messages, MESSAGES),
-                "rejected": pa.nulls(len(some), MESSAGES),
-            }
-        )
+    return numbered((canary.turns for canary in canaries), rows)
 
 
 def number(row_id: bytes) -> int:

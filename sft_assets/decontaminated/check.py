@@ -83,7 +83,7 @@ def check(
     """
     rows, section = list(rows), recipe.decontaminated
     overlap = Overlap(rows, section.ngram, section.coverage)
-    missing = {entry[:2]: entry.why for entry in overlap.unprotected}
+    missing = {entry[:2] for entry in overlap.unprotected}
     chosen = _chosen([item for item in overlap.items if item.owner not in missing], most, seed)
     asked = {tuple(words(text)) for item in overlap.items for text in item.of("question")}
     made = planted(chosen, _filler(data()), seed)
@@ -102,16 +102,13 @@ def check(
         if number(row_id) < 0 and row_id not in dropped:
             hit = best(some)
             flagged.append(_flagged(f"row {UUID(bytes=row_id)}", hit, hit.matched[0]))
-    why: dict[str, Counter[str]] = defaultdict(Counter)
-    for (benchmark, _), reason in missing.items():
-        why[benchmark][reason] += 1
     return Check(
         recalls=_recalls(overlap, canaries, leaking, hits, nearest),
         missed=[canaries[n] for n in leaking if n not in hits and canaries[n].kind != PARAPHRASE],
         flagged=flagged,
         decoys=len(decoys),
         rows=overlap.rows - len(canaries),
-        unprotected={benchmark: dict(reasons) for benchmark, reasons in why.items()},
+        unprotected={benchmark: dict(reasons) for benchmark, reasons in overlap.why_unprotected().items()},
         not_tested=[] if paraphrases else ["paraphrases (give a file of item_id and text: --paraphrases FILE)"],
     )
 
@@ -140,7 +137,7 @@ def _nearest(
 ) -> dict[int, Owner]:
     """The first candidate of each canary that has one (by words: embeddings of all copies would take too long)."""
     index, first = build(rows), 0
-    settings = Settings(section.strength, section.score, section.numbers, section.similarity)
+    settings = Settings.of(section)
     found: dict[int, Owner] = {}
     for batch in batches(canaries):
         some = candidates(index, batch, settings)
@@ -191,8 +188,7 @@ def _paraphrases(path: Path, items: Sequence[Item]) -> list[Canary]:
         if len(some) != 1:
             what = "no test item has" if not some else f"{len(some)} benchmarks have"
             raise SftError(f'{path}:{place}: {what} the id {item_id!r}; say "benchmark" as the table benchmarks has it')
-        length = len(some[0].of("question")[0].split())
-        result.append(Canary(PARAPHRASE, some[0].owner, [("user", text)], length))
+        result.append(Canary(PARAPHRASE, some[0].owner, [("user", text)]))
     return result
 
 

@@ -3,7 +3,7 @@ the rows and items with the most leaks."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -32,9 +32,7 @@ def of(build: Build, overlap: Overlap, found: Mapping[bytes, Sequence[Hit]], nam
                 texts[owner] = hit.item
     leaked = Counter((owner[0], tier) for owner, tier in tiers.items())
     rows = Counter(hit.owners[0][0] for hit in named.values())
-    why: dict[str, Counter[str]] = defaultdict(Counter)
-    for item in overlap.unprotected:
-        why[item.benchmark][item.why] += 1
+    why = overlap.why_unprotected()
     items = Counter(item.owner[0] for item in overlap.items)
     most = sorted(held, key=lambda row_id: (-len(held[row_id]), row_id))[:MOST]
     return {

@@ -79,7 +79,7 @@ class Index(NamedTuple):
 
 
 def tokenized_words(texts: Sequence[str]) -> tuple[Words, Words, Ints, Ints, Ints]:
-    """(words, gaps, bounds, starts, stops) of texts, as `words_of` has them; starts and stops: bytes of it, casefolded."""
+    """(words, gaps, bounds, starts, stops) of texts, as `words_in` has them; starts and stops: bytes of it, casefolded."""
     strings = Strings.of(casefolded(pa.array(texts, pa.large_string())))
     classes, lowers = c.tables()
     room = int(strings.offsets[-1]) + 8

@@ -9,7 +9,7 @@ of the one pass. A part whose 3-grams are all frequent by now waits no longer, s
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
@@ -41,14 +41,12 @@ from sft_assets.decontaminated.overlap.protection import (
 )
 from sft_assets.decontaminated.overlap.surroundings import Sides, Text, bounded
 from sft_assets.decontaminated.overlap.tiers import TIERS, Part, Run, Shared, owners_of, same_question, shared, tier_of
-from sft_assets.decontaminated.overlap.turns import Turns
-from sft_assets.record import MESSAGES, uuids
+from sft_assets.decontaminated.overlap.turns import Turns, numbered
 
 Ints = npt.NDArray[np.int64]
 FEWEST_ROWS, ROWS_PER = 10, 2000  # a 3-gram is frequent in more than 10 rows, or 1 in 2,000
 SHOWN = 300  # characters of a text in the ledger
 SPANS = 20  # of one item, in the ledger
-TRIED = 4096  # items in a batch, when it is tried whether they are found
 WAITING = 20_000  # rows with parts; then those that are frequent by now are let go
 
 
@@ -104,10 +102,17 @@ class Overlap:
         twin = copy(self)
         twin.matcher, twin.waiting = Matcher(self.index), defaultdict(list)
         found: set[tuple[int, Owner]] = set()
-        for _, hits in twin.read(_as_rows(items)):
+        for _, hits in twin.read(numbered([("user", "\n".join([*item.of("context"), asked(item)]))] for item in items)):
             found.update((int.from_bytes(hit.row, "big"), owner) for hit in hits for owner in hit.owners)
         missing = [item for n, item in enumerate(items) if (n, item.owner) not in found]
         return [Unprotected(*item.owner, "not_found", asked(item)) for item in missing]
+
+    def why_unprotected(self) -> defaultdict[str, Counter[str]]:
+        """The unprotected items of each benchmark that has any, counted by reason."""
+        why: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for item in self.unprotected:
+            why[item.benchmark][item.why] += 1
+        return why
 
     # ------------------------------------------------------------------------------------------------------- a pass
 
@@ -149,7 +154,7 @@ class Overlap:
         def text_at(place: Any) -> Text:
             return texts.setdefault(place, Text(turns.text(place)))
 
-        found = [(p, s) for p in pairs for s in shared(p.item, len(self.sought[p.item].said), p.runs, text_at(p.place))]
+        found = [(p, s) for p in pairs for s in shared(len(self.sought[p.item].said), p.runs, text_at(p.place))]
         passages = frozenset(
             item.owner
             for p, s in found
@@ -232,16 +237,6 @@ class Overlap:
             else:
                 del self.waiting[row_id]
         self._let_go_at = max(WAITING, 2 * len(self.waiting))
-
-
-def _as_rows(items: Sequence[Item]) -> Iterator[pa.RecordBatch]:
-    """Items as rows of one turn, each with its passage; the id of row n is n."""
-    for first in range(0, len(items), TRIED):
-        some = items[first : first + TRIED]
-        texts = ["\n".join([*item.of("context"), asked(item)]) for item in some]
-        ids = uuids([n.to_bytes(16, "big") for n in range(first, first + len(some))])
-        messages = pa.array([[{"role": "user", "content": text}] for text in texts], MESSAGES)
-        yield pa.record_batch({"row_id": ids, "messages": messages, "rejected": pa.nulls(len(some), MESSAGES)})
 
 
 class _Pair(NamedTuple):

@@ -64,7 +64,6 @@ Run = tuple[int, int, int, int, int]
 class Shared:
     """The runs that a text shares with an item's, within one window. Places are words; spans are characters of the text."""
 
-    item: int
     whole: bool
     item_first: int
     item_stop: int
@@ -75,23 +74,23 @@ class Shared:
     spans: list[tuple[int, int]]
 
 
-def shared(item: int, length: int, runs: Sequence[Run], text: Text) -> list[Shared]:
+def shared(length: int, runs: Sequence[Run], text: Text) -> list[Shared]:
     """What a text has of an item of so many words; runs in the order in which they stand in it.
 
     Each place where the item stands whole is one; where it does nowhere, the window in which most of it stands.
     """
     if wholes := [run for run in runs if run[2] == length]:
-        return [_window(item, length, [run], text) for run in wholes[:PLACES]]
+        return [_window(length, [run], text) for run in wholes[:PLACES]]
     best, most, width = list(runs[:1]), 0, length + length // 2 + SLACK
     for k, first in enumerate(runs[:RUNS] if len(runs) > 1 else ()):
         some = [run for run in runs[k:RUNS] if run[0] < first[0] + width]
         words_there = len({place for _, at, size, *_ in some for place in range(at, at + size)})
         if words_there > most:
             best, most = some, words_there
-    return [_window(item, length, best, text)]
+    return [_window(length, best, text)]
 
 
-def _window(item: int, length: int, runs: Sequence[Run], text: Text) -> Shared:
+def _window(length: int, runs: Sequence[Run], text: Text) -> Shared:
     seen = np.zeros(length, np.bool_)
     for _, at, size, *_ in runs:
         seen[at : at + size] = True
@@ -103,7 +102,6 @@ def _window(item: int, length: int, runs: Sequence[Run], text: Text) -> Shared:
             spans.append((start, stop))
     ends = {(here + size, there + size) for here, there, size, *_ in runs}
     return Shared(
-        item=item,
         whole=any(size == length for _, _, size, *_ in runs),
         item_first=min(there for _, there, *_ in runs),
         item_stop=max(there + size for _, there, size, *_ in runs),
@@ -126,13 +124,12 @@ def same_question(found: Shared, item: Sequence[str], text: Text) -> bool:
     Numbers, negations and the like are the same between the first and the last shared word, and around them while the texts
     stay alike; and no operator differs ("a + b" is not "a - b"; in a long text one may).
     """
-    single = len(found.spans) == 1
     before, inside, after = text.near(found.spans[0][0], found.spans[-1][1], AROUND + 2)
     left, right = list(item[: found.item_first][::-1]), list(item[found.item_stop :])
     broken = found.broken + (before[-1:] == left[:1] != []) + (after[:1] == right[:1] != [])
     if broken > found.matched // LONG_TEXT:
         return False
-    if not single:
+    if len(found.spans) > 1:
         ours, theirs = Counter(filter(turning, item[found.item_first : found.item_stop])), Counter(filter(turning, inside))
         if (ours - theirs).total() + (theirs - ours).total() > 0.1 * (ours.total() + theirs.total()):
             return False

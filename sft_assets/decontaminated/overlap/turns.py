@@ -6,6 +6,8 @@ messages [{user, "Name a river."}, {assistant, "The Elbe.", reasoning: "..."}]  
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,8 +15,25 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sft_assets.record import MESSAGES, uuids
+
 PARTS = ("content", "reasoning", "tool_calls")  # what of a turn a model is trained on
 SIDES = ("messages", "rejected")
+
+
+def numbered(rows: Iterable[Sequence[tuple[str, str]]], size: int = 4096) -> Iterator[pa.RecordBatch]:
+    """Rows of (role, content) as batches of so many rows with row_id, messages and rejected; the id of row n is n."""
+    rows, first = iter(rows), 0
+    while some := list(islice(rows, size)):
+        messages = [[{"role": role, "content": content} for role, content in row] for row in some]
+        yield pa.record_batch(
+            {
+                "row_id": uuids([n.to_bytes(16, "big") for n in range(first, first + len(some))]),
+                "messages": pa.array(messages, MESSAGES),
+                "rejected": pa.nulls(len(some), MESSAGES),
+            }
+        )
+        first += len(some)
 
 
 class Place(NamedTuple):

@@ -63,7 +63,7 @@ def contamination_candidates(build: Build, folder: Folder, recipe: Recipe) -> No
     items = list(items_in(build))
     index = indexed(items)
     meanings = _meanings(build, folder, index, items, section.embeddings) if section.embeddings else None
-    settings = Settings(section.strength, section.score, section.numbers, section.similarity)
+    settings = Settings.of(section)
     counts: Counter[str] = Counter()
     rows, done, total = 0, 0, build.parents["deduped"].report["kept"]
     for batch in build.stream("SELECT row_id, messages, rejected FROM deduped", rows=BATCH) if items else ():

@@ -30,6 +30,7 @@ from sft_assets.decontaminated.paraphrases.index import Index, Lookup, build
 from sft_assets.decontaminated.paraphrases.kernel import RANKS, compare_rows, room_for
 from sft_assets.decontaminated.paraphrases.meaning import Meanings, Meant
 from sft_assets.decontaminated.paraphrases.terms import known_words
+from sft_assets.recipe import ContaminationCandidates
 from sft_assets.record import MESSAGES
 from sft_assets.text import characters
 from sft_assets.text.kernel import Strings, composed
@@ -82,6 +83,11 @@ class Settings(NamedTuple):
     score: float = 0.72  # of 1
     numbers: float = 0.5  # share
     similarity: float = 0.85  # of 1, by embeddings
+
+    @classmethod
+    def of(cls, section: ContaminationCandidates) -> Settings:
+        """As a recipe has them."""
+        return cls(section.strength, section.score, section.numbers, section.similarity)
 
 
 def flagged(score: Any, margin: Any, figures: Any, settings: Settings = Settings()) -> Any:

@@ -268,7 +268,7 @@ def _read_each(  # type: ignore[no-untyped-def]
 
 
 def read_all(strings: Strings, known: tuple[Any, Any, Any]) -> tuple[Any, Any, Any, Any, Any]:
-    """(words, pairs, figures, whole, bounds) of texts, as `_read` tells them."""
+    """(words, pairs, figures, whole, bounds) of texts, as `read` tells them."""
     room = int(strings.offsets[-1] - strings.offsets[0])
     words, pairs = np.empty(room, np.uint64), np.empty(room, np.uint64)
     figures, whole = np.empty(room, np.bool_), np.empty(room, np.bool_)
