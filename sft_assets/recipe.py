@@ -8,7 +8,8 @@
       threshold: 0.85
 
 Everything has a default; a folder without a recipe is a recipe. A section's hash is part of its asset's code version, so an
-edit makes stale just the assets that use the section. `engine` enters no hash: it changes speed, never results.
+edit makes stale just the assets that use the section. `engine`, `models` and the caps of one run (money, minutes ...) enter no
+hash: they change speed and progress, never results.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ Tag = Literal[
 ]  # fmt: skip
 Repair = Literal["mojibake", "crlf", "zero_width", "bidi", "html_entities", "escaped_newlines"]
 MaskKind = Literal["secret", "email", "phone", "card", "iban"]
+EMBEDDED = "embedded"  # the model that comes with the package, of each kind
 
 
 class Section(BaseModel):
@@ -202,7 +204,7 @@ class Combined(Section):
 class Semantic(Section):
     """Duplicates in other words: prompt and answer are both similar, and numbers, negations and code are the same."""
 
-    model: str = Field(default="embedded", description="of sentence-transformers, by name or path")
+    model: str = Field(default=EMBEDDED, description="of sentence-transformers, by name or path")
     prompt: Share = Field(default=0.95, gt=0, description="least cosine similarity of the prompts")
     answer: Share = Field(default=0.9, gt=0, description="least cosine similarity of the answers")
     exact_rows: int = Field(default=20_000, ge=0, description="up to so many the search is exact, beyond it approximate")
@@ -289,17 +291,91 @@ class Decontaminated(Section):
 
 
 class RuleHits(Section):
-    """Which rules of sft_assets/scored/rules are looked for."""
+    """Which rules of sft_assets/scored/rule_hits/rules are looked for, and what they do."""
 
-    skip: list[str] = Field(default=[], description="names of rules not to run")
+    skip: list[str] = Field(default=[], description="rules, or classes of rules, not to look for")
+    actions: dict[str, Literal["drop", "review", "signal"]] = Field(
+        default={}, description="rule, or class of rules: what it does, where the default is wrong; a rule's own entry counts"
+    )
+
+
+class Budget(Section):
+    """What dear evidence may cost. `rows` is part of the result; the caps end one run, and `sft run --again` goes on."""
+
+    rows: int | None = Field(default=None, ge=0, description="contents that carry a score; those scored before come first")
+    calls: int | None = Field(default=None, ge=0, description="requests of one run")
+    tokens: int | None = Field(default=None, ge=0, description="of prompts and replies in one run")
+    money: float | None = Field(default=None, ge=0, description="of one run, in the currency of models.NAME.price")
+    minutes: float | None = Field(default=None, gt=0, description="of one run")
+
+
+CAPS = {"calls", "tokens", "money", "minutes"}  # of one run: they change no result
+
+
+class Likelihoods(Section):
+    """How well a small causal model foresees each answer, with and without its prompt."""
+
+    model: str = Field(default=EMBEDDED, description="a causal language model, by name or path (safetensors)")
+    rows: int | None = Field(default=150, ge=0, description="contents that carry a score; those scored before come first")
+    minutes: float | None = Field(default=None, gt=0, description="of one run")
+
+
+class Judgements(Budget):
+    """What a language model says of each answer, by rubrics (prompt files)."""
+
+    model: str = Field(default=EMBEDDED, description="of the endpoint that OPENAI_BASE_URL names")
+    rubrics: list[str] = Field(default=["helpfulness"], description="files of prompts/, without .md; D/prompts comes first")
+    rows: int | None = Field(default=40, ge=0, description="contents that carry a score; those scored before come first")
+
+
+class ContaminationJudgements(Budget):
+    """What a language model says of contamination candidates: the same task as the test item, or another."""
+
+    judge: bool = Field(default=False, description="whether they are judged at all")
+    model: str = Field(default=EMBEDDED, description="of the endpoint that OPENAI_BASE_URL names")
+
+
+class Rewards(Section):
+    """What a reward model gives each answer."""
+
+    model: str | None = Field(default=None, description="a sequence-classification model, by name or path (safetensors)")
+    rows: int | None = Field(default=None, ge=0, description="contents that carry a score; those scored before come first")
+    minutes: float | None = Field(default=None, gt=0, description="of one run")
+
+
+class Limits(Section):
+    """Thresholds of one score."""
+
+    drop_below: float | None = None
+    drop_above: float | None = None
+    review_below: float | None = None
+    review_above: float | None = None
 
 
 class Scored(Section):
     """The decision over the signals."""
 
-    actions: dict[str, Literal["drop", "review", "signal"]] = Field(
-        default={}, description="rule: action, where the default is wrong"
+    thresholds: dict[str, Limits] = Field(
+        default={}, description="rubric, ifd, conditional_loss, unconditional_loss, end_loss or reward: its limits"
     )
+    same_item: Literal["drop", "review"] = Field(default="drop", description="a candidate judged to be the test item")
+    other_item: Literal["keep", "review"] = Field(default="keep", description="a candidate judged to be another task")
+
+
+class Price(Section):
+    """Of a million tokens, in any currency."""
+
+    input: float = Field(default=0.0, ge=0)
+    output: float = Field(default=0.0, ge=0)
+
+
+class ModelSettings(Section):
+    """How a model is asked; nothing here changes a result."""
+
+    price: Price = Price()
+    concurrency: int = Field(default=16, ge=1, le=1024, description="requests in flight")
+    timeout: float = Field(default=120.0, gt=0, description="seconds for one request")
+    attempts: int = Field(default=6, ge=1, le=20, description="at one request, before it counts as failed")
 
 
 class Exported(Section):
@@ -333,8 +409,13 @@ class Recipe(Section):
     contamination_candidates: ContaminationCandidates = ContaminationCandidates()
     decontaminated: Decontaminated = Decontaminated()
     rule_hits: RuleHits = RuleHits()
+    likelihoods: Likelihoods = Likelihoods()
+    judgements: Judgements = Judgements()
+    contamination_judgements: ContaminationJudgements = ContaminationJudgements()
+    rewards: Rewards = Rewards()
     scored: Scored = Scored()
     exported: Exported = Exported()
+    models: dict[str, ModelSettings] = Field(default={}, description="how each model is asked, by name")
     engine: Engine = Engine()
 
     @field_validator("sources")
@@ -378,7 +459,7 @@ class Recipe(Section):
 
     def part(self, asset: str) -> dict[str, Any]:
         """What of the recipe the asset's result depends on."""
-        own: dict[str, Any] = getattr(self, asset).model_dump(mode="json")
+        own: dict[str, Any] = getattr(self, asset).model_dump(mode="json", exclude=CAPS)
         entry_fields = {
             # how its records are read: combined finds it in raw's table
             "raw": {"path", "hub", "url", "revision", "config", "split", "name", "format", "encoding", "delimiter", "header",
@@ -420,7 +501,7 @@ def _explain(model: type[BaseModel], path: Path, document: strict_yaml.Document,
 
 def _model_at(model: type[BaseModel], loc: tuple[Any, ...]) -> type[BaseModel]:
     for step in loc:
-        if isinstance(step, int):
+        if isinstance(step, int) or step not in model.model_fields:  # an element of a list, a key of a mapping
             continue
         annotation = model.model_fields[step].annotation
         options = [annotation, *getattr(annotation, "__args__", ())]

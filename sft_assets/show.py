@@ -11,7 +11,9 @@ from rich.table import Table
 if TYPE_CHECKING:
     from sft_assets.add import Glimpse, Plan
     from sft_assets.decontaminated.check import Check
+    from sft_assets.evidence import Estimate
     from sft_assets.explain import Life
+    from sft_assets.scored.judgements.check import Check as JudgeCheck
     from sft_assets.verbs import Workspace
     from sft_assets.warehouse import Version
     from sft_assets.what_if import WhatIf
@@ -72,14 +74,41 @@ class Bars:
         self.console.print(f"[green]✓[/] {name}: {counts} [dim]({version.seconds:.1f} s)[/]")
 
 
-def plan(stale: Mapping[str, list[str]], may_follow: Sequence[str]) -> None:
-    """What is stale and why, and what may become so."""
+def plan(stale: Mapping[str, list[str]], may_follow: Sequence[str], estimates: Mapping[str, Estimate]) -> None:
+    """What is stale and why, what may become so, and what models would be asked."""
     table = Table("asset", "stale because", box=None, header_style="bold", pad_edge=False)
     for name, why in stale.items():
         table.add_row(name, plain("; ".join(why)))
     for name in may_follow:
         table.add_row(f"[dim]{name}[/]", "[dim]may follow, if what it is made from comes out different[/]")
     out.print(table)
+    spending(estimates)
+
+
+def spending(estimates: Mapping[str, Estimate]) -> None:
+    """What models would be asked, and what it would cost."""
+    asked = {name: one for name, one in estimates.items() if one.contents != 0}
+    if not asked:
+        return
+    out.print()
+    table = Table(
+        "asks a model", "model", "rows", "new", "calls", "tokens", "cost", "", box=None, header_style="bold", pad_edge=False
+    )
+    for column in range(2, 7):
+        table.columns[column].justify = "right"
+    for name, one in asked.items():
+        numbers = [_known(one.contents), _known(one.new)]
+        numbers += ["", "", ""] if one.local else [_known(one.calls), _known(one.tokens), _known(one.cost)]
+        table.add_row(name, plain(one.model), *numbers, "[dim]at most[/]" if one.bound else "")
+    out.print(table)
+    if any(None in (one.contents, one.calls) and not one.local for one in asked.values()):
+        out.print("[dim]?: not known before combined has run[/]")
+
+
+def _known(number: float | None) -> str:
+    if number is None:
+        return "?"
+    return f"{number:,}" if isinstance(number, int) else f"{number:,.4f}".rstrip("0").rstrip(".")
 
 
 def files(versions: Mapping[str, Version], most: int | None = None) -> None:
@@ -146,25 +175,29 @@ def what_if(result: WhatIf) -> None:
     table = Table("", "now", "then", "", box=None, header_style="bold", pad_edge=False)
     for column in (1, 2, 3):
         table.columns[column].justify = "right"
-    for name, (now, then) in {**result.counts, **{f"edited: {k}": v for k, v in result.edits.items()}}.items():
+    others = {f"edited: {k}": v for k, v in result.edits.items()} | {f"review: {k}": v for k, v in result.marks.items()}
+    for name, (now, then) in {**result.counts, **others}.items():
         table.add_row(plain(name), f"{now:,}", f"{then:,}", f"{then - now:+,}" if then != now else "")
     out.print(table)
     out.print(f"{result.gone:,} rows would go, {result.came:,} would come, {result.changed:,} would have other content")
     for row, reason, evidence in result.go:
         out.print(f"  [red]-[/] {row}  {plain(reason)}  {plain(short(evidence_text(evidence)))}", soft_wrap=True)
-    for row in result.come:
-        out.print(f"  [green]+[/] {row}", soft_wrap=True)
+    for row, text in result.come:
+        out.print(f"  [green]+[/] {row}  {plain(short(text, 160))}", soft_wrap=True)
     sides_of_the_cut(result)
     out.print("[dim]nothing was stored; put the setting into recipe.yaml to have it so[/]")
 
 
 def sides_of_the_cut(result: WhatIf) -> None:
-    """The pairs just above and just below a threshold, both texts from where they begin to differ."""
+    """Rows or pairs just on this and just on that side of a threshold."""
     for name, entries in result.samples.items():
-        out.print(f"[bold]{plain(name.removeprefix('sample_').replace('_', ' '))} the cut[/]")
+        title = name.removeprefix("sample_").replace("_", " ")
+        out.print(f"[bold]{plain(title)}{'' if title.endswith(('dropped', 'kept')) else ' the cut'}[/]")
         for entry in entries:
-            how, row, text, other, its = (plain(str(value)) for value in entry.values())
-            out.print(f"  {how}  {row} {text}\n  {' ' * len(how)}  {other} {its}", soft_wrap=True)
+            how, row, text, *other = (plain(str(value)) for value in entry.values())
+            out.print(f"  {how}  {row} {short(text)}", soft_wrap=True)
+            if other:  # both texts of a pair, from where they begin to differ
+                out.print(f"  {' ' * len(how)}  {' '.join(other)}", soft_wrap=True)
 
 
 def funnel(space: Workspace) -> None:
@@ -197,6 +230,14 @@ def funnel(space: Workspace) -> None:
     if exported:
         for path in exported.report.get("files", []):
             out.print(f"exported to {plain(str(space.folder))}/{plain(path)}")
+
+
+def marked(rows: Sequence[tuple[str, list[str], str]]) -> None:
+    """Rows that are marked for review."""
+    table = Table("for review", "because", "answer", box=None, header_style="bold", pad_edge=False)
+    for row, reasons, text in rows:
+        table.add_row(row, plain(", ".join(reasons)), plain(short(text, 120)))
+    out.print(table if rows else "no row is marked for review")
 
 
 def in_order(versions: dict[str, Version]) -> list[tuple[str, Version]]:
@@ -274,6 +315,31 @@ def canaries(found: Check) -> None:
     for one in found.flagged[:EXAMPLES]:
         out.print(f"  {plain(one.what)}: {plain(short(one.text, 160))}", soft_wrap=True)
         out.print(f"    {plain(short(one.item, 160))}", soft_wrap=True)
+
+
+def judge(found: JudgeCheck) -> None:
+    """What was measured of a judge."""
+    out.print(f"[bold]{plain(found.rubric)}[/] by {plain(found.model)}: {plain(counted(found.statuses))}", soft_wrap=True)
+    table = Table("measured", "value", "95 % interval", "rows", "", box=None, header_style="bold", pad_edge=False)
+    for line in found.lines:
+        figure = line.figure
+        show: Callable[[float], str] = (lambda v: f"{100 * v:.0f} %") if line.percent else (lambda v: f"{v:.2f}")
+        cells = (
+            (show(figure.value), f"{show(figure.low)} to {show(figure.high)}", f"{figure.n:,}")
+            if figure
+            else ("[dim]too few rows[/]", "", "")
+        )
+        table.add_row(line.what, *cells, f"[dim]{line.reading}[/]")
+    out.print(table)
+    out.print(f"a kept row took {found.tokens_per_kept_row:,.0f} tokens and cost {found.cost_per_kept_row:.6f}")
+    out.print(f"[dim]this check made {found.calls:,} calls, which cost {found.cost:.4f}[/]")
+    if found.stopped:
+        out.print(f"[yellow]{plain(found.stopped)}[/]", soft_wrap=True)
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """'scored 38, unparsed 2'."""
+    return ", ".join(f"{name} {n:,}" for name, n in counts.items())
 
 
 def _percent(some: int, of: int) -> str:

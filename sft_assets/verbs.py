@@ -22,8 +22,9 @@ from dagster import AssetKey, DagsterExecutionInterruptedError, DagsterInstance
 
 from sft_assets.asset import warehouse
 from sft_assets.automation import JOB
-from sft_assets.definitions import asset_named, definitions
+from sft_assets.definitions import ASSETS, asset_named, definitions
 from sft_assets.errors import SftError
+from sft_assets.evidence import Estimate, Evidence
 from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe
 from sft_assets.runs import INPUTS, PROCESS_TAG, input_version, occupy, open_instance, this_process, write_instance_config
@@ -33,6 +34,7 @@ from sft_assets.warehouse.versions import read_versions
 
 if TYPE_CHECKING:
     from sft_assets.decontaminated.check import Check
+    from sft_assets.scored.judgements.check import Check as JudgeCheck
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 Say = Callable[[str], None]
@@ -82,6 +84,29 @@ def check_canaries(
         return check(rows, batches, ids, space.recipe, items, paraphrases, seed, progress)
 
 
+def check_judge(
+    space: Workspace,
+    rubric: str | None = None,
+    rows: int = 20,
+    progress: Callable[[int], None] = lambda done: None,
+    say: Say = print,
+) -> JudgeCheck:
+    """Measure the judge that the recipe names on the rows at hand (see `scored.judgements.check`).
+
+    rubric: of the recipe's, by default its first. rows: of each kind that is asked about.
+
+    Raises:
+        SftError: nothing is judged yet, there is no such rubric, or the model cannot be asked.
+    """
+    from sft_assets.scored.judgements.check import check
+
+    versions = space.versions()
+    if absent := [name for name in ("decontaminated", "rule_hits", "judgements") if name not in versions]:
+        raise SftError(f"a judge is measured on what it judged; {absent[0]} is not built yet: `sft run judgements`")
+    evidence = Evidence(warehouse(space.folder, space.recipe), versions, say=say)
+    return check(evidence, space.folder, space.recipe, rubric, rows, progress)
+
+
 @dataclass
 class Workspace:
     """A data folder with its recipe, Dagster instance and graph, read once."""
@@ -112,10 +137,37 @@ class Workspace:
         with house.reading() as con:
             return {v.asset: v for v in read_versions(con)}
 
+    def marked(self, most: int) -> list[tuple[str, list[str], str]]:
+        """Kept rows that are marked for review: the first characters of the id, the reasons, what the answer says. Of each
+        reason some, in turns."""
+        if "scored" not in self.versions():
+            return []
+        with warehouse(self.folder, self.recipe).reading() as con:
+            return con.execute(f"""
+                SELECT left(row_id::VARCHAR, 8), review_reasons, messages[-1].content
+                FROM scored WHERE verdict = 'review'
+                ORDER BY row_number() OVER (PARTITION BY review_reasons[1] ORDER BY row_id), review_reasons[1]
+                LIMIT {most}
+            """).fetchall()
+
     def plan(self) -> dict[str, list[str]]:
         """The stale assets with their reasons, parents first. Writes nothing."""
         stale = self._stale()
         return {k.to_user_string(): stale[k] for k in self.graph.order(stale)}
+
+    def estimates(self, stale: Mapping[str, Any]) -> dict[str, Estimate]:
+        """What the models would be asked if everything in `stale` ran, and what it made stale: by asset. Asks nobody."""
+        versions = self.versions()
+        running = {*stale, *self.may_follow(stale)}
+        house, found = warehouse(self.folder, self.recipe), {}
+        for asset in (asset for asset in ASSETS if asset.name in running and asset.estimate is not None):
+            above = {key.to_user_string() for key in self.graph.above([AssetKey(asset.name)])} - {asset.name}
+            parents = {name: versions[name] for name in asset.deps if name in versions}
+            assert asset.estimate is not None
+            unsettled = bool(above & running) or len(parents) < len(asset.deps)
+            most = _most_rows(versions, running) if unsettled else None
+            found[asset.name] = asset.estimate(Evidence(house, parents), self.folder, self.recipe, unsettled, most)
+        return found
 
     def may_follow(self, stale: Mapping[str, Any]) -> list[str]:
         """What becomes stale if everything in `stale` comes out different."""
@@ -186,3 +238,13 @@ class Workspace:
         versions = self.versions()
         for key in wave:
             tell(key.to_user_string(), versions[key.to_user_string()])
+
+
+def _most_rows(versions: Mapping[str, Version], running: set[str]) -> int | None:
+    """The most rows that can come to be scored: those of the last state that stays as it is, from combined on, since later ones
+    only drop; None where not even combined stays."""
+    for state in ("decontaminated", "deduped", "combined"):
+        if state in versions and state not in running:
+            kept: int = versions[state].report["kept"]
+            return kept
+    return None

@@ -24,7 +24,8 @@ from sft_assets.runs import INPUTS, input_version
 from sft_assets.warehouse import Build
 from sft_assets.warehouse.versions import read_versions
 
-SAMPLE = 5
+SAMPLE = 10
+READS = {"scored": ("rule_hits",)}  # what a state reads of the sections of its evidence
 
 
 @dataclass
@@ -33,11 +34,12 @@ class WhatIf:
 
     counts: dict[str, tuple[int, int]] = field(default_factory=dict)
     edits: dict[str, tuple[int, int]] = field(default_factory=dict)
+    marks: dict[str, tuple[int, int]] = field(default_factory=dict)  # kept rows that are marked for review, by reason
     gone: int = 0
     came: int = 0
     changed: int = 0
     go: list[tuple[str, str, str]] = field(default_factory=list)  # row, reason, evidence
-    come: list[str] = field(default_factory=list)
+    come: list[tuple[str, str]] = field(default_factory=list)  # row, what it says
     samples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # what the state has to show of either side of a cut
 
 
@@ -65,7 +67,7 @@ def changed_recipe(recipe: Recipe, section: str, settings: Sequence[str]) -> Rec
         if steps[0] == "sources":
             _set_source(recipe, data, setting, steps, value)
             continue
-        if steps[0] in Recipe.model_fields and steps[0] not in (section, "raw"):
+        if steps[0] in Recipe.model_fields and steps[0] not in (section, "raw", *READS.get(section, ())):
             raise SftError(f"--set {setting}: {section} does not read {steps[0]}; ask what-if of the state that does")
         if steps[0] not in Recipe.model_fields:
             steps = [section, *steps]
@@ -100,7 +102,8 @@ def what_if(asset: Asset, folder: Folder, recipe: Recipe, wait: float | None = N
     Raises:
         SftError: the state or what it is made of was never built, or it writes more than its tables.
     """
-    if asset.name == "exported" or not asset.table.is_state:
+    fill = asset.fill
+    if asset.name == "exported" or not asset.table.is_state or fill is None:
         raise SftError(f"what-if is for states that only write tables; {asset.name} is none of them")
     # it is a question: however much would be quarantined, the answer is the count
     sources = [s.model_copy(update={"max_quarantined": None}) for s in recipe.sources]
@@ -115,7 +118,7 @@ def what_if(asset: Asset, folder: Folder, recipe: Recipe, wait: float | None = N
         result = WhatIf()
         try:
             with Build.begin(con, asset.table, "what-if", inputs, recipe.engine.keep_versions) as build:
-                asset.fill(build, folder, recipe)
+                fill(build, folder, recipe)
                 result = _compared(build, now.table, now.report)
                 raise _Discard
         except _Discard:
@@ -131,10 +134,13 @@ def _compared(build: Build, now: str, report: Mapping[str, Any]) -> WhatIf:
             result.counts[reason] = (report[kind].get(reason, 0), then[kind].get(reason, 0))
     for what in sorted({*report["edited"], *then["edited"]}):
         result.edits[what] = (report["edited"].get(what, 0), then["edited"].get(what, 0))
+    before, after = (some.get("review_reasons", {}) for some in (report, then))
+    result.marks = {reason: (before.get(reason, 0), after.get(reason, 0)) for reason in sorted({*before, *after})}
     table = build.table
     result.gone = build.value(f"SELECT count(*) FROM {now} ANTI JOIN {table} USING (row_id)")
     result.came = build.value(f"SELECT count(*) FROM {table} ANTI JOIN {now} USING (row_id)")
-    if "content_hash" in build.spec.columns:
+    texts = "content_hash" in build.spec.columns
+    if texts:
         result.changed = build.value(
             f"SELECT count(*) FROM {table} AS t JOIN {now} AS n USING (row_id) WHERE t.content_hash <> n.content_hash"
         )
@@ -144,15 +150,19 @@ def _compared(build: Build, now: str, report: Mapping[str, Any]) -> WhatIf:
         LEFT JOIN {build.ledger("dropped")} AS d USING (row_id)
         ORDER BY ALL LIMIT {SAMPLE}
     """).fetchall()
-    come = f"SELECT left(row_id::VARCHAR, 8) FROM {table} ANTI JOIN {now} USING (row_id) ORDER BY 1 LIMIT {SAMPLE}"
-    result.come = [row for (row,) in build.con.execute(come).fetchall()]
+    come = f"""
+        SELECT left(row_id::VARCHAR, 8), {"left(messages[-1].content, 200)" if texts else "''"}
+        FROM {table} {"JOIN store.contents USING (content_hash)" if texts else ""} ANTI JOIN {now} USING (row_id)
+        ORDER BY 1 LIMIT {SAMPLE}
+    """
+    result.come = build.con.execute(come).fetchall()
     result.samples = {name: then[name] for name in then if name.startswith("sample_just_") and then[name]}
     return result
 
 
 def is_nothing(result: WhatIf) -> bool:
     """Whether nothing at all would be different."""
-    pairs = [*result.counts.values(), *result.edits.values()]
+    pairs = [*result.counts.values(), *result.edits.values(), *result.marks.values()]
     return all(now == then for now, then in pairs) and not (result.gone or result.came or result.changed)
 
 

@@ -20,6 +20,9 @@ from sft_assets.warehouse import Version
 settings.register_profile("fixed", derandomize=True, database=None, deadline=None)
 settings.load_profile("fixed")
 
+# for runs of the whole graph that are about something else: no model is loaded, nobody is asked
+NO_MODELS = {"likelihoods": {"rows": 0}, "judgements": {"rows": 0}}
+
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
 
 

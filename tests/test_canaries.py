@@ -14,6 +14,7 @@ from sft_assets.decontaminated.check import Check, check
 from sft_assets.decontaminated.overlap.protection import items_of
 from sft_assets.errors import SftError
 from sft_assets.recipe import Recipe
+from tests.conftest import NO_MODELS
 from tests.test_cli import Sft, sft  # noqa: F401  # a fixture
 
 TOWNS = ("Kiel", "Ulm", "Jena", "Bonn", "Graz", "Linz")
@@ -111,6 +112,7 @@ def test_a_cut_keeps_whole_words() -> None:
 def test_the_command_line_shows_it(sft: Sft, tmp_path: Path) -> None:  # noqa: F811
     root = tmp_path / "data"
     sft("init", str(root))
+    (root / "recipe.yaml").write_text(json.dumps(NO_MODELS))
     assert "not built yet" in sft("check", "canaries", "--data", str(root))[2]
     (root / "sources" / "a.jsonl").write_text(
         "".join(json.dumps({"instruction": f"Tell me of town {n}.", "output": text}) + "\n" for n, text in enumerate(FILLER))

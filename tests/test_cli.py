@@ -54,7 +54,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with pytest.raises(SystemExit):
             cli.main()
         (path / "sources" / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in ROWS) + '{"instruction": "cut\n')
-        (path / "recipe.yaml").write_text("raw: {max_quarantined: 50}\n")
+        (path / "recipe.yaml").write_text("raw: {max_quarantined: 50}\nlikelihoods: {rows: 0}\njudgements: {rows: 0}\n")
         (path / "benchmarks" / "moons.jsonl").write_text(
             '{"question": "How many moons does the planet Mars have in all?", "answer": "2"}\n'
         )
@@ -81,7 +81,7 @@ def test_a_new_folder_says_what_to_do_next(sft: Sft, tmp_path: Path) -> None:
 def test_the_plan_of_a_new_folder_is_everything(sft: Sft, tmp_path: Path) -> None:
     sft("init", str(tmp_path / "fresh"))
     _, out, _ = sft("plan", "--data", str(tmp_path / "fresh"))
-    assert out.count("never materialized") == 9
+    assert out.count("never materialized") == 13
 
 
 def test_nothing_stale_is_said(sft: Sft, data: Path) -> None:

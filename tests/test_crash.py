@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -16,6 +17,7 @@ from sft_assets import verbs
 from sft_assets.asset import warehouse
 from sft_assets.definitions import STATES
 from sft_assets.verbs import Workspace
+from tests.conftest import NO_MODELS
 
 SFT = [sys.executable, "-m", "sft_assets"]
 
@@ -32,7 +34,7 @@ def sft(*args: str, **options: object) -> subprocess.Popen[str]:
 
 
 def make_folder(path: Path) -> Path:
-    verbs.init(path)
+    verbs.init(path).recipe.write_text(json.dumps(NO_MODELS))
     rng = random.Random(7)
     words = [f"word{i}" for i in range(400)]
     lines = []

@@ -23,7 +23,7 @@ from sft_assets.raw.asset import raw
 from sft_assets.recipe import Recipe
 from sft_assets.record import Message, messages_array, uuids
 from sft_assets.scored.asset import scored
-from sft_assets.scored.rule_hits import rule_hits
+from sft_assets.scored.rule_hits.asset import rule_hits
 from sft_assets.warehouse import Build, Version, Warehouse
 
 import pyarrow as pa  # isort: skip

@@ -24,6 +24,7 @@ from sft_assets.recipe import Recipe
 from sft_assets.runs import observe
 from sft_assets.verbs import QUIET, Workspace
 from sft_assets.warehouse import Build, Law, Table
+from tests.conftest import NO_MODELS
 
 EVERYTHING = [a.name for a in ASSETS]
 TOPICS = ("rivers", "bridges", "violins", "glaciers", "ports", "orchards", "mines", "theatres", "kites", "lighthouses")
@@ -46,6 +47,7 @@ def write(path: Path, rows: list[dict[str, str]]) -> None:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder whose first run is done."""
     folder = verbs.init(tmp_path_factory.mktemp("iteration") / "data")
+    folder.recipe.write_text(json.dumps(NO_MODELS), "utf-8")
     write(folder.sources / "first.jsonl", [row(i) for i in range(30)])
     (folder.benchmarks / "test.jsonl").write_text(
         '{"question": "How many tiles lie on the roof of the old customs house in Varna?", "answer": "9"}\n'
@@ -99,7 +101,8 @@ def test_an_appended_duplicate_stops_at_deduped(folder: Folder) -> None:
 
 
 ALL_THAT_ROWS_REACH = [
-    "raw", "combined", "deduped", "contamination_candidates", "decontaminated", "rule_hits", "scored", "exported",
+    "raw", "combined", "deduped", "contamination_candidates", "decontaminated", "rule_hits",
+    "contamination_judgements", "judgements", "likelihoods", "rewards", "scored", "exported",
 ]  # fmt: skip
 
 
@@ -112,11 +115,11 @@ def test_a_new_benchmark_stops_where_nothing_leaks(folder: Folder) -> None:
     (folder.benchmarks / "more.jsonl").write_text(
         '{"question": "Which of the seven bells of Ghent rings first on a winter morning?", "answer": "3"}\n'
     )
-    assert run(folder) == ["benchmarks", "contamination_candidates", "decontaminated"]
+    assert run(folder) == ["benchmarks", "contamination_candidates", "decontaminated", "contamination_judgements"]
 
 
 def test_a_changed_licence_reaches_the_export(folder: Folder) -> None:
-    folder.recipe.write_text(json.dumps({"sources": [{"path": "first.jsonl", "license": "cc-by-4.0"}]}), "utf-8")
+    folder.recipe.write_text(json.dumps({**NO_MODELS, "sources": [{"path": "first.jsonl", "license": "cc-by-4.0"}]}), "utf-8")
     assert run(folder)[-1] == "exported"
     assert "cc-by-4.0" in (folder.exports / "latest" / "README.md").read_text("utf-8")
 
@@ -143,24 +146,31 @@ SECTIONS: list[tuple[str, dict[str, Any], list[str]]] = [
     ("contamination_candidates", {"score": 0.8}, ["contamination_candidates"]),
     ("decontaminated", {"ngram": 12}, ["decontaminated"]),
     ("rule_hits", {"skip": ["refusal"]}, ["rule_hits"]),
-    ("scored", {"actions": {"refusal": "review"}}, ["scored"]),
+    ("rule_hits", {"actions": {"refusal": "review"}}, ["rule_hits"]),
+    ("likelihoods", {"model": "some/model", "rows": 0}, ["likelihoods"]),
+    ("judgements", {"model": "some-model", "rows": 0}, ["judgements"]),
+    ("judgements", {"rows": 0, "money": 5, "minutes": 10, "calls": 1, "tokens": 1}, []),  # caps of one run
+    ("rewards", {"rows": 10}, ["rewards"]),
+    ("contamination_judgements", {"model": "some-model"}, ["contamination_judgements"]),
+    ("scored", {"thresholds": {"ifd": {"review_above": 1.2}}}, ["scored"]),
+    ("models", {"some-model": {"concurrency": 2, "price": {"input": 1, "output": 2}}}, []),
     ("exported", {"test_share": 0.5}, ["exported"]),
     ("engine", {"memory_limit": "1GB"}, []),
 ]
 
 
-@pytest.mark.parametrize(("section", "values", "ran"), SECTIONS, ids=[s[0] for s in SECTIONS])
+@pytest.mark.parametrize(("section", "values", "ran"), SECTIONS, ids=[f"{s[0]}-{n}" for n, s in enumerate(SECTIONS)])
 def test_a_section_of_the_recipe_makes_stale_only_the_assets_that_use_it(
     folder: Folder, section: str, values: dict[str, Any], ran: list[str]
 ) -> None:
-    folder.recipe.write_text(json.dumps({section: values}), "utf-8")
+    folder.recipe.write_text(json.dumps({**NO_MODELS, section: values}), "utf-8")
     assert list(Workspace.open(folder.root).plan()) == ran
     assert run(folder) == ran  # the content came out equal: nothing below ran
     assert run(folder) == []
 
 
 def test_a_changed_threshold_goes_on_where_the_content_changes(folder: Folder) -> None:
-    folder.recipe.write_text("deduped: {threshold: 0.3, keep_if_numbers_differ: false}\n", "utf-8")
+    folder.recipe.write_text(json.dumps({**NO_MODELS, "deduped": {"threshold": 0.3, "keep_if_numbers_differ": False}}), "utf-8")
     ran = run(folder)
     assert ran[0] == "deduped"
     assert "exported" in ran
@@ -334,7 +344,7 @@ def test_a_change_made_while_the_sensor_was_off_is_seen(folder: Folder) -> None:
 
 def test_after_a_recipe_edit_the_sensor_asks_for_a_reload_instead_of_a_run(folder: Folder) -> None:
     space = Workspace.open(folder.root)
-    folder.recipe.write_text("deduped: {threshold: 0.9}\n", "utf-8")
+    folder.recipe.write_text(json.dumps({**NO_MODELS, "deduped": {"threshold": 0.9}}), "utf-8")
     for _ in range(3):
         assert "Reload definitions" in str(tick(folder, space.recipe, space.defs, space.instance).skip_message)
     reloaded = Workspace.open(folder.root)

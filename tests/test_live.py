@@ -25,6 +25,7 @@ from sft_assets import verbs
 from sft_assets.asset import fenced_table
 from sft_assets.folder import Folder
 from sft_assets.verbs import Workspace
+from tests.conftest import NO_MODELS
 
 pytestmark = pytest.mark.xdist_group("live")
 HOSTILE = '</code>```\n</pre><img src="http://evil.example/pixel.png"><script>fetch("http://evil.example/")</script>![x](http://evil.example/i.png)'
@@ -48,6 +49,7 @@ def sources(folder: Folder, name: str, count: int, start: int = 0) -> None:
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Folder, str]]:
     """A finished folder with UI and daemon running; yields the folder and the UI's address."""
     folder = verbs.init(tmp_path_factory.mktemp("live") / "data")
+    folder.recipe.write_text(json.dumps(NO_MODELS))
     sources(folder, "first.jsonl", 20)
     hostile = {"instruction": f"Say what this is, please, and why: {HOSTILE}", "output": f"It is markup: {HOSTILE}"}
     (folder.sources / "hostile.json").write_text(json.dumps([hostile, hostile]))
@@ -170,7 +172,7 @@ def test_after_a_recipe_edit_it_asks_for_a_reload_instead_of_looping(live: tuple
     text = folder.recipe.read_text()
     sensor_state(address, "startSensor")
     try:
-        folder.recipe.write_text("exported: {test_share: 0.2}\n")
+        folder.recipe.write_text(json.dumps({**NO_MODELS, "exported": {"test_share": 0.2}}))
         wait_for(
             lambda: "Reload definitions" in (last_tick(address).get("skipReason") or ""), 90, "the sensor to ask for a reload"
         )

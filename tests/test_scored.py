@@ -23,12 +23,12 @@ from sft_assets.raw import asset as raw
 from sft_assets.recipe import Recipe
 from sft_assets.record import Conversation, Message, content_hash, digest, messages_array, uuids
 from sft_assets.scored import asset as scored_module
-from sft_assets.scored import rules as rules_module
 from sft_assets.scored.asset import scored
 from sft_assets.scored.decision import Decision, actions_of, decide
-from sft_assets.scored.rule_hits import rule_hits
-from sft_assets.scored.rules import Example, Rule, decision_version, load, rules, search_version
-from sft_assets.scored.search import Batch, Matcher, RuleHit, hits, search
+from sft_assets.scored.rule_hits import rules as rules_module
+from sft_assets.scored.rule_hits.asset import rule_hits
+from sft_assets.scored.rule_hits.rules import Example, Rule, decision_version, load, rules, search_version
+from sft_assets.scored.rule_hits.search import Batch, Matcher, RuleHit, hits, search
 from sft_assets.warehouse import Build, Table, Version, Warehouse
 
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus"

@@ -18,8 +18,8 @@ from sft_assets.combined.text_repairs import repair_text, repair_turns
 from sft_assets.masks import mask
 from sft_assets.recipe import Repair
 from sft_assets.record import Message
-from sft_assets.scored.rules import Example, rules
-from sft_assets.scored.search import hits
+from sft_assets.scored.rule_hits.rules import Example, rules
+from sft_assets.scored.rule_hits.search import hits
 from sft_assets.text.faults import FINDERS
 
 KINDS: tuple[Repair, ...] = get_args(Repair)

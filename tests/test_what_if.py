@@ -43,7 +43,7 @@ def test_it_says_how_many_rows_would_go_and_which(made: Folder) -> None:
     assert then == now - result.gone
     assert result.counts["not_sampled"] == (0, result.gone)
     assert result.came == result.changed == 0
-    assert len(result.go) == 5
+    assert len(result.go) == 10
     assert {reason for _, reason, _ in result.go} == {"not_sampled"}
     ids = {row for (row,) in rows(made, "SELECT left(row_id::VARCHAR, 8) FROM combined WHERE source = 'a'")}
     assert {row for row, _, _ in result.go} <= ids

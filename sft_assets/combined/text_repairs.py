@@ -3,8 +3,8 @@
     "Salt &amp; pepper from the cafÃ©"   html_entities, mojibake   ->   "Salt & pepper from the café"
     edit  repaired_mojibake  {"place": "turn 2", "count": 1, "first": {"at": 26, "before": " pepper from the cafÃ©"}}
 
-`sft_assets/text/faults.py` says what a fault is. The rules of `scored/rules/text_faults.yaml` mark the rows that have one where
-no repair is asked for.
+`sft_assets/text/faults.py` says what a fault is. The rules of `scored/rule_hits/rules/text_faults.yaml` mark the rows that
+have one where no repair is asked for.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def _choose(build: Build, recipe: Recipe) -> None:
         SELECT row_id, 'prompt_only' AS reason, to_json({{'kind': kind}}) AS evidence
         FROM {scored} WHERE kind = 'prompt'
         UNION ALL
-        SELECT row_id, 'review' AS reason, to_json({{'rules': rule_names}}) AS evidence
+        SELECT row_id, 'review' AS reason, to_json({{'reasons': review_reasons}}) AS evidence
         FROM {scored} WHERE kind <> 'prompt' AND verdict = 'review' AND {section.without_review}
     """)
     rows: pa.Table = build.con.sql(f"""

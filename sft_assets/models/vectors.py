@@ -1,5 +1,6 @@
-"""The cache of embeddings, D/embeddings.sqlite: what a model made of a text, by the hash of both. Written as results come, so a
-run that is killed has them all the same; several processes may use it."""
+"""What local models made of texts, by the hashes of both: D/embeddings.sqlite has the vectors of texts, D/scores.sqlite what
+likelihoods and rewards know of contents. Written as results come, so a run that is killed has them all the same; several
+processes may use it."""
 
 from __future__ import annotations
 
@@ -41,6 +42,11 @@ class Vectors:
                 found |= {text: np.frombuffer(vector, np.float32) for text, vector in rows}
         return found
 
+    def known(self, model: str) -> set[bytes]:
+        """The hashes of all texts that this model has read."""
+        with closing(self._open()) as con:
+            return {text for (text,) in con.execute("SELECT text FROM vectors WHERE model = ?", [model])}
+
     def put(self, model: str, texts: Sequence[bytes], vectors: Floats) -> None:
         """Keep the vectors of texts."""
         rows = [(model, text, vector.tobytes()) for text, vector in zip(texts, vectors, strict=True)]
@@ -53,5 +59,5 @@ class Vectors:
             con.execute("PRAGMA journal_mode = WAL")
         except sqlite3.DatabaseError as error:
             con.close()
-            raise SftError(f"{self.path} is no cache of embeddings ({error}). Move it away: it is made again") from None
+            raise SftError(f"{self.path} is no cache of {self.path.stem} ({error}). Move it away: it is made again") from None
         return con

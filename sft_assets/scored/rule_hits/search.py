@@ -8,7 +8,7 @@ only these come to its pattern or check.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sft_assets.record import Conversation, Message, messages_array
-from sft_assets.scored.checks import CHECKS, Span, Turn
-from sft_assets.scored.rules import Rule, Where
+from sft_assets.scored.rule_hits.checks import CHECKS, Span, Turn
+from sft_assets.scored.rule_hits.rules import Rule, Where
 from sft_assets.text.parts import without
 
 MATCHED_CHARS = 200
@@ -36,6 +36,10 @@ class RuleHit(NamedTuple):
     matched: str
 
 
+# a hit's fields as columns
+HIT = {"rule": pa.string(), "turn": pa.int32(), "start": pa.int32(), "stop": pa.int32(), "matched": pa.string()}
+
+
 def hits(rules: Iterable[Rule], conversation: Conversation) -> list[RuleHit]:
     """The hits in one conversation, in the order of rules and turns."""
     batch = Batch(messages_array([conversation.messages]), pa.array([conversation.tools], pa.string()))
@@ -52,6 +56,15 @@ def search(matchers: Iterable[Matcher], batch: Batch) -> Iterator[tuple[int, Rul
                 start, stop = span
                 matched = turn.text[start:stop][:MATCHED_CHARS]
                 yield batch.row[i], RuleHit(name, turn.number, start, stop, matched)
+
+
+def search_batch(matchers: Sequence[Matcher], batch: pa.RecordBatch) -> pa.Table:
+    """The hits in a batch of content_hash, messages and tools: content_hash, and the fields of a hit."""
+    found = list(search(matchers, Batch(batch["messages"], batch["tools"])))
+    rows = pa.array((row for row, _ in found), pa.int64())
+    columns = zip(*(hit for _, hit in found), strict=True) if found else [()] * len(HIT)
+    arrays = [pa.array(column, kind) for column, kind in zip(columns, HIT.values(), strict=True)]
+    return pa.table([batch["content_hash"].take(rows), *arrays], names=["content_hash", *HIT])
 
 
 class Batch:

@@ -9,7 +9,8 @@
       hits: ["https://example.com/page"]
       misses: ["See https://example.com/page for more."]
 
-`scored/search.py` runs them. The losing answer of a preference row (`rejected`) is there to be bad: no rule looks at it.
+A file is a class of rules: the one above stands in empty_or_echo.yaml. `search.py` runs them. The losing answer of a preference
+row (`rejected`) is there to be bad: no rule looks at it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -30,13 +31,30 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from sft_assets import strict_yaml
 from sft_assets.errors import SftError, did_you_mean
 from sft_assets.record import Conversation, Message, utf8_strings
-from sft_assets.scored.checks import CHECKS
+from sft_assets.scored.rule_hits.checks import CHECKS
 
 Action = Literal["drop", "review", "signal"]
 Where = Literal["answer", "last_answer", "prompt", "any", "tool_calls"]
 
 FOLDER = Path(__file__).with_name("rules")
-THEMES = ("structure", "refusals", "leftovers", "text_faults")  # the rules' order, the most telling first
+# the rules' order, the most telling first
+CLASSES = (
+    "tools",
+    "empty_or_echo",
+    "repeats",
+    "merged_instructions",
+    "refusals",
+    "placeholders",
+    "identity",
+    "cutoff_dates",
+    "truncation",
+    "language",
+    "code_and_json",
+    "arithmetic",
+    "text_faults",
+    "toxicity",
+    "statistics",
+)
 FLAGS = {"ignorecase": re.IGNORECASE, "multiline": re.MULTILINE, "dotall": re.DOTALL, "verbose": re.VERBOSE}
 
 
@@ -68,12 +86,13 @@ class Rule(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     name: str = Field(pattern=r"^[a-z][a-z_]*$")
+    class_name: str = Field(pattern=r"^[a-z][a-z_]*$", description="the name of its file")
     why: str = Field(min_length=20, description="a sentence for people: what is wrong with a row that has it")
     where: Where = Field(description="every answer, the last one, system and user turns, every turn, or an answer's tool calls")
     action: Action = Field(description="where the recipe says nothing else")
     pattern: str | list[str] = Field([], description="regular expressions, one of which must match; the span is group 1's")
     flags: list[Literal["ignorecase", "multiline", "dotall", "verbose"]] = []
-    check: str | None = Field(None, description="or a function of checks.py")
+    check: str | None = Field(None, description="or a function of checks/")
     params: dict[str, Any] = {}
     anchor: str | None = Field(None, description="RE2, in any case: what a text must have to be hit; tried first, for speed")
     min_chars: int = Field(0, description="only texts of at least so many characters ...")
@@ -92,7 +111,7 @@ class Rule(BaseModel):
             raise ValueError("write either a pattern or a check")
         if self.check is not None:
             if self.check not in CHECKS:
-                raise ValueError(f"there is no check {self.check!r} in checks.py; {did_you_mean(self.check, CHECKS)}")
+                raise ValueError(f"there is no check {self.check!r} in checks/; {did_you_mean(self.check, CHECKS)}")
             expected = list(inspect.signature(CHECKS[self.check]).parameters)[1:]
             if sorted(expected) != sorted(self.params):
                 raise ValueError(f"the params of {self.check} are {expected}, not {sorted(self.params)}")
@@ -110,6 +129,11 @@ class Rule(BaseModel):
                 if pattern.search(""):
                     raise ValueError(f"{field.removesuffix('s')} matches the empty text, so it would match everywhere")
         return self
+
+    @property
+    def about_answers(self) -> bool:
+        """Whether an answer is to blame for a hit: an answer that is there to be bad is not held to the rule."""
+        return self.where in ("answer", "last_answer", "tool_calls")
 
     def compiled(self, field: Literal["patterns", "unless", "unless_prompt"]) -> list[re.Pattern[str]]:
         """The regular expressions of a field; the exceptions (`unless`) hold in any case."""
@@ -132,42 +156,60 @@ def rules() -> dict[str, Rule]:
     return {rule.name: rule for rule in load(FOLDER)}
 
 
+def chosen(skip: Iterable[str]) -> list[Rule]:
+    """The rules in their order, without those that are named in `skip` or whose class is."""
+    return [rule for rule in rules().values() if not {rule.name, rule.class_name} & {*skip}]
+
+
+def actions(overrides: Mapping[str, Action]) -> dict[str, Action]:
+    """What each rule does, in the order of the rules: what `overrides` says of it, else of its class, else its own action."""
+    return {name: overrides.get(name, overrides.get(rule.class_name, rule.action)) for name, rule in rules().items()}
+
+
 def check_names(names: Iterable[str], place: str) -> None:
-    """Refuse names that no rule has. `place`: where they were written.
+    """Refuse names that no rule has, and no class of rules. `place`: where they were written.
 
     Raises:
         SftError: with the names that come close.
     """
+    known = [*rules(), *CLASSES]
     for name in names:
-        if name not in rules():
-            raise SftError(f"{place}: there is no rule {name!r}; {did_you_mean(name, rules())}")
+        if name not in known:
+            raise SftError(f"{place}: there is no rule {name!r}; {did_you_mean(name, known)}")
 
 
-def load(folder: Path, themes: Sequence[str] = THEMES) -> list[Rule]:
-    """The rules of a folder's files, in the order of `themes`.
+def load(folder: Path, classes: Sequence[str] = CLASSES) -> list[Rule]:
+    """The rules of a folder's files, in the order of `classes`.
 
     Raises:
         SftError: names the file, the rule and what is wrong with it.
     """
     for path in sorted(folder.glob("*.y*ml")):
-        if path.stem not in themes:
-            raise SftError(f"{path}: is in no order; name it in THEMES of scored/rules.py ({', '.join(themes)})")
+        if path.stem not in classes:
+            raise SftError(f"{path}: is in no order; name it in CLASSES of scored/rule_hits/rules.py ({', '.join(classes)})")
     found: dict[str, Path] = {}
     result = []
-    for path in (folder / f"{theme}.yaml" for theme in themes):
+    for path in (folder / f"{name}.yaml" for name in classes):
         for number, entry in enumerate(_read(path), 1):
-            name = entry.get("name", number) if isinstance(entry, dict) else number
-            try:
-                rule = Rule.model_validate(entry)
-            except ValidationError as error:
-                wrong = error.errors()[0]
-                place = "".join(f"{step}: " for step in wrong["loc"])
-                raise SftError(f"{path}: rule {name}: {place}{wrong['msg'].removeprefix('Value error, ')}") from None
+            rule = _rule(entry, number, path)
             if rule.name in found:
                 raise SftError(f"{path}: rule {rule.name}: there is another of that name in {found[rule.name]}; rename one")
+            if rule.name in classes:
+                raise SftError(f"{path}: rule {rule.name}: a class has that name; rename the rule")
             found[rule.name] = path
             result.append(rule)
     return result
+
+
+def _rule(entry: Any, number: int, path: Path) -> Rule:
+    named = isinstance(entry, dict)
+    try:
+        return Rule.model_validate({**entry, "class_name": path.stem} if named else entry)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        place = "".join(f"{step}: " for step in wrong["loc"])
+        name = entry.get("name", number) if named else number
+        raise SftError(f"{path}: rule {name}: {place}{wrong['msg'].removeprefix('Value error, ')}") from None
 
 
 def _read(path: Path) -> list[Any]:
@@ -183,17 +225,19 @@ def _read(path: Path) -> list[Any]:
 
 # -------------------------------------------------------------------------------------------------------------- versions
 
-NO_PART_OF_SEARCH = {"why", "action", "anchor", "hits", "misses"}
+NO_PART_OF_HITS = {"why", "action", "anchor", "hits", "misses"}
 
 
-def search_version() -> str:
-    """Ten hex digits over all that decides what is found. An edited reason, action or example changes nothing here."""
-    return _digest([rule.model_dump(exclude=NO_PART_OF_SEARCH) for rule in rules().values()])
+def hits_version() -> str:
+    """Ten hex digits over all that decides what is found and what is to be done about it. An edited reason, anchor or example
+    changes nothing here."""
+    own = rules().values()
+    return _digest([[rule.model_dump(exclude=NO_PART_OF_HITS), rule.action] for rule in own])
 
 
 def decision_version() -> str:
-    """Ten hex digits over what the decision is made of: the rules' names, order, actions, places and reasons."""
-    return _digest([[rule.name, rule.action, rule.where, rule.why] for rule in rules().values()])
+    """Ten hex digits over what the decision takes from the rules beside their hits: names, their order, and reasons."""
+    return _digest([[rule.name, rule.why] for rule in rules().values()])
 
 
 def _digest(value: Any) -> str:

@@ -1,0 +1,121 @@
+"""judgements: what a language model says of each answer, rubric by rubric.
+
+    content_hash  rubric       status    score  reason                                       model
+    6f1c...       helpfulness  scored    3      Names the right river, but not its length.   gpt-5-mini
+    a27e...       helpfulness  unparsed  NULL   NULL (the reply stands in `raw`)             gpt-5-mini
+    c04b...       helpfulness  scored    2      The answer is short.                         embedded (demo grade)
+
+The model `embedded` comes with the package, so that everything runs offline; its scores are no better than chance.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from sft_assets.asset import model_evidence
+from sft_assets.evidence import Estimate, Evidence
+from sft_assets.folder import Folder
+from sft_assets.models.door import Call
+from sft_assets.recipe import Recipe
+from sft_assets.record import messages_of, uuids
+from sft_assets.scored.judgements.asking import at_most, estimated, known, label, notes, open_door
+from sft_assets.scored.judgements.rubrics import Score, call, rubrics, score_of, version
+from sft_assets.scored.wanted import longest, select, sizes_of
+from sft_assets.warehouse import Law, Table
+
+TABLE = Table(
+    "judgements",
+    columns={
+        "content_hash": "UUID",
+        "rubric": "VARCHAR",
+        "status": "VARCHAR",
+        "score": "DOUBLE",
+        "reason": "VARCHAR",
+        "raw": "VARCHAR",
+        "model": "VARCHAR",
+    },
+    is_state=False,
+    laws=(
+        Law(
+            "one_judgement_a_rubric",
+            "a content is judged once by each rubric",
+            "SELECT count(*) - count(DISTINCT (content_hash, rubric)) FROM {table}",
+        ),
+        Law(
+            "scores_where_scored",
+            "there is a score where the status says so, and only there",
+            "SELECT count(*) FROM {table} WHERE (status = 'scored') != (score IS NOT NULL AND isfinite(score))",
+        ),
+    ),
+)
+BATCH = 1000  # judgements that are made a table at a time
+
+
+def _version(folder: Folder, recipe: Recipe) -> str:
+    return version(rubrics(recipe.judgements.rubrics, folder.prompts))
+
+
+def _estimate(evidence: Evidence, folder: Folder, recipe: Recipe, bound: bool, most: int | None) -> Estimate:
+    """What judging would take."""
+    section = recipe.judgements
+    prompts = rubrics(section.rubrics, folder.prompts)
+    if not prompts or section.rows == 0:
+        return Estimate(label(section.model), 0, 0)
+    if bound:
+        return at_most(recipe, section.model, section, prompts, most, None if most is None else longest(evidence))
+    before = known(folder, section.model, prompts)
+    with evidence.reading() as con:
+        chosen = select(con, before, section.rows, evidence.rows("decontaminated"), evidence.of("rule_hits"))
+        sizes = sizes_of(con, chosen.contents)
+    return estimated(folder, recipe, section.model, section, prompts, sizes)
+
+
+@model_evidence(TABLE, deps=("decontaminated", "rule_hits"), code=1, estimate=_estimate, data_of_code=_version)
+def judgements(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
+    """What a judge says of the answers that no dropping rule hits, by the rubrics that the recipe names."""
+    section = recipe.judgements
+    prompts = {prompt.sha256: prompt for prompt in rubrics(section.rubrics, folder.prompts)}
+    if not prompts or section.rows == 0:
+        evidence.notes |= {"wanted": 0, "unscored": "nobody is asked: judgements.rows is 0, or there are no rubrics"}
+        return
+    with open_door(evidence, folder, recipe, TABLE.name, section.model, section) as door:
+        before = known(folder, section.model, list(prompts.values()))
+        with evidence.reading() as con:
+            chosen = select(con, before, section.rows, evidence.rows("decontaminated"), evidence.of("rule_hits"))
+
+        def calls() -> Iterator[Call]:
+            for batch in evidence.contents(chosen.contents):
+                for content, turns in zip(batch["content_hash"], batch["messages"].to_pylist(), strict=True):
+                    messages = messages_of(turns) or []
+                    yield from (call(prompt, content.as_py().bytes, messages, section.model) for prompt in prompts.values())
+
+        total, statuses = len(chosen.contents) * len(prompts), Counter[str]()
+        rows: list[tuple[bytes, str, Score, str]] = []
+        for done, (asked, reply) in enumerate(door.ask(calls()), 1):
+            prompt = prompts[asked.prompt]
+            score = score_of(prompt, reply)
+            rows.append((asked.subject, prompt.name, score, "" if score.status == "scored" else reply.raw or reply.error))
+            statuses[score.status] += 1
+            if len(rows) == BATCH:
+                evidence.insert(_table(rows, section.model))
+                rows.clear()
+            evidence.progress(done, total)
+        evidence.insert(_table(rows, section.model))
+        evidence.notes |= notes(door, section.model, statuses, chosen.wanted * len(prompts), total)
+
+
+def _table(rows: list[tuple[bytes, str, Score, str]], model: str) -> pa.Table:
+    return pa.table(
+        {
+            "content_hash": uuids([subject for subject, _, _, _ in rows]),
+            "rubric": pa.array([rubric for _, rubric, _, _ in rows], pa.string()),
+            "status": pa.array([score.status for _, _, score, _ in rows], pa.string()),
+            "score": pa.array([score.score for _, _, score, _ in rows], pa.float64()),
+            "reason": pa.array([score.reason for _, _, score, _ in rows], pa.string()),
+            "raw": pa.array([raw or None for _, _, _, raw in rows], pa.string()),
+            "model": pa.array([label(model)] * len(rows), pa.string()),
+        }
+    )

@@ -1,0 +1,141 @@
+"""What a model on this machine says of contents: from D/scores.sqlite where it was asked before, computed where it was not.
+
+    sections  likelihoods, rewards: {model: embedded, rows: 150, minutes: 10}
+    notes     {"wanted": 412, "unscored": 262, "cached": 0, "asked": 150, "tokens_per_second": 310, ...}
+
+Each batch is in the cache before the next is computed: a run that is killed loses one batch, and the next asks for the rest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from sft_assets.errors import SftError
+from sft_assets.evidence import Estimate, Evidence, least
+from sft_assets.folder import Folder
+from sft_assets.models.vectors import Vectors
+from sft_assets.recipe import Likelihoods, Rewards
+from sft_assets.record import Message, messages_of, uuids
+from sft_assets.scored.wanted import Selection, select
+
+GROUP = 256  # contents that are sorted by length together: enough for even batches, and a stopped run has whole groups
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A content as a model is asked about it."""
+
+    messages: Sequence[Message]
+    tools: str | None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A batch: indexes of conversations, a row of numbers for each, and the tokens that the model read for them."""
+
+    indexes: Sequence[int]
+    numbers: Floats
+    tokens: int
+
+
+class Scorer(Protocol):
+    """A model, and what it makes of conversations. `key`: what its numbers depend on, beside the conversation."""
+
+    @property
+    def key(self) -> str: ...
+
+    def score(self, conversations: Sequence[Conversation]) -> Iterator[Scored]:
+        """The numbers of each conversation, batch by batch."""
+        ...
+
+
+@dataclass
+class Results:
+    """contents: content_hash (UUID) of those that have a row in `numbers`, in content_hash order."""
+
+    contents: pa.Array
+    numbers: Floats
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+def gather(
+    evidence: Evidence, folder: Folder, asset: str, section: Likelihoods | Rewards, columns: int, scorer: Callable[[], Scorer]
+) -> Results:
+    """Ask about the contents that are wanted, within the section's budget.
+
+    asset: its name, for the words on how to go on. columns: how many numbers there are of each content. scorer: makes the
+    model; it is not called where nobody is asked, so that `rows: 0` costs nothing.
+    """
+    start = time.monotonic()
+    if not len((chosen := _select(evidence, [], section.rows)).contents):
+        return Results(uuids([]), np.zeros((0, columns), np.float32), {"wanted": chosen.wanted, "unscored": chosen.wanted})
+    model, cache = scorer(), Vectors(folder.scores)
+    chosen = _select(evidence, cache.known(model.key), section.rows)
+    deadline = start + 60 * section.minutes if section.minutes else None
+    notes = _ask(evidence, model, cache, chosen, deadline)
+    hashes = [value.bytes for value in chosen.contents["content_hash"].to_pylist()]
+    found = cache.get(model.key, hashes)
+    have = sorted(found)
+    if left := len(hashes) - len(have):
+        notes["stopped"] = f"after {section.minutes} minutes with {left:,} contents to go: `sft run --again {asset}`"
+        evidence.say(notes["stopped"])
+    numbers = np.stack([found[key] for key in have]) if have else np.zeros((0, columns), np.float32)
+    return Results(uuids(have), numbers, {"wanted": chosen.wanted, "unscored": chosen.wanted - len(have), **notes})
+
+
+def estimate(
+    evidence: Evidence,
+    folder: Folder,
+    section: Likelihoods | Rewards,
+    bound: bool,
+    most: int | None,
+    key: Callable[[], str],
+) -> Estimate:
+    """What gathering would take. `key`: the scorer's; where it raises SftError (the model is not here) nothing is known."""
+    model = section.model or "none"
+    if section.model is None or section.rows == 0:
+        return Estimate(model, 0, 0, local=True)
+    if bound:
+        contents = least(section.rows, most)
+        return Estimate(model, contents, contents, bound=True, local=True)
+    try:
+        known = Vectors(folder.scores).known(key()) if folder.scores.exists() else set()
+    except SftError:
+        known = set()
+    chosen = _select(evidence, known, section.rows)
+    return Estimate(model, len(chosen.contents), chosen.new, local=True)
+
+
+def _select(evidence: Evidence, known: set[bytes] | list[bytes], rows: int | None) -> Selection:
+    with evidence.reading() as con:
+        return select(con, known, rows, evidence.rows("decontaminated"), evidence.of("rule_hits"))
+
+
+def _ask(evidence: Evidence, model: Scorer, cache: Vectors, chosen: Selection, deadline: float | None) -> dict[str, Any]:
+    """Score what is new, until the deadline."""
+    asked, tokens, start = 0, 0, time.monotonic()
+    evidence.progress(chosen.known, len(chosen.contents))
+    for group in evidence.contents(chosen.contents.slice(chosen.known), GROUP):
+        keys = [value.bytes for value in group["content_hash"].to_pylist()]
+        texts = zip(group["messages"].to_pylist(), group["tools"].to_pylist(), strict=True)
+        for batch in model.score([Conversation(messages_of(turns) or [], tools) for turns, tools in texts]):
+            cache.put(model.key, [keys[index] for index in batch.indexes], batch.numbers)
+            asked += len(batch.indexes)
+            tokens += batch.tokens
+            evidence.progress(chosen.known + asked, len(chosen.contents))
+            if deadline and time.monotonic() > deadline:
+                break
+        if deadline and time.monotonic() > deadline:
+            break
+    notes: dict[str, Any] = {"cached": chosen.known, "asked": asked}
+    if tokens:
+        notes["tokens_per_second"] = round(tokens / max(time.monotonic() - start, 1e-3))
+    return notes
