@@ -54,7 +54,7 @@ class Row:
     conflict: str | None = None
     record: str | None = None
     verdict: str = "keep"
-    rules: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
 
     @property
     def id(self) -> bytes:
@@ -88,7 +88,7 @@ WITH_TOOLS = Conversation(
 )
 
 SCORED = Table(
-    "scored", {"row_id": "UUID", "content_hash": "UUID", "rule_names": "VARCHAR[]", "verdict": "VARCHAR"}, after="deduped"
+    "scored", {"row_id": "UUID", "content_hash": "UUID", "verdict": "VARCHAR", "review_reasons": "VARCHAR[]"}, after="deduped"
 )
 
 
@@ -124,8 +124,8 @@ def scored(root: Path, rows: list[Row], dropped: int = 0) -> Folder:
         "scored": {
             "row_id": ids,
             "content_hash": hashes,
-            "rule_names": pa.array([r.rules for r in rows], pa.list_(pa.string())),
             "verdict": strings(r.verdict for r in rows),
+            "review_reasons": pa.array([r.reasons for r in rows], pa.list_(pa.string())),
         },
     }
     unique = {r.id: r for r in rows}
@@ -294,7 +294,7 @@ def test_tiny_sets_have_something_to_train_on(n: int, share: float) -> None:
 
 def test_every_row_is_exported_or_says_why_not(tmp_path: Path) -> None:
     rows = [*sums(5), Row(Conversation([Message("user", "Only a question")], kind="prompt"))]
-    rows[0].verdict, rows[0].rules = "review", ["too_short"]
+    rows[0].verdict, rows[0].reasons = "review", ["too_short"]
     folder = scored(tmp_path, rows)
     export(folder, test_share=0, without_review=True)
     with Warehouse(folder.database).reading() as con:
@@ -302,7 +302,7 @@ def test_every_row_is_exported_or_says_why_not(tmp_path: Path) -> None:
         kept = con.execute("SELECT DISTINCT split, verdict FROM exported").fetchall()
     assert [(reason, orjson.loads(e)) for reason, e in dropped] == [
         ("prompt_only", {"kind": "prompt"}),
-        ("review", {"rules": ["too_short"]}),
+        ("review", {"reasons": ["too_short"]}),
     ]
     assert kept == [("train", "keep")]
 

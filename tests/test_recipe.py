@@ -15,9 +15,9 @@ from pydantic.fields import FieldInfo
 
 import sft_assets
 from sft_assets.errors import SftError
-from sft_assets.recipe import Recipe, Source, source_name
+from sft_assets.recipe import CAPS, Recipe, Source, source_name
 
-ASSETS = [name for name in Recipe.model_fields if name not in ("sources", "engine")]
+ASSETS = [name for name in Recipe.model_fields if name not in ("sources", "engine", "models")]
 
 
 def load(tmp_path: Path, text: str | bytes) -> Recipe:
@@ -217,7 +217,7 @@ def test_the_template_is_a_recipe_of_all_defaults_and_what_it_proposes_is_known(
     proposed = "\n".join(line.removeprefix("# ") for line in text.split("\n\n", 1)[1].splitlines() if line.startswith("# "))
     recipe = load(tmp_path, proposed)
     assert recipe.sources[0].weight == 0.5
-    assert recipe.scored.actions
+    assert recipe.rule_hits.actions and recipe.scored.thresholds and recipe.models["some-model"].price.output == 2
 
 
 def test_a_recipe_is_not_changed_by_whoever_uses_it() -> None:
@@ -280,7 +280,7 @@ def another(annotation: Any, value: Any) -> Any:
 
 
 def fields() -> list[tuple[str, str, FieldInfo]]:
-    sections = {name: info.annotation for name, info in Recipe.model_fields.items() if name != "sources"}
+    sections = {name: info.annotation for name, info in Recipe.model_fields.items() if name not in ("sources", "models")}
     return [(s, name, info) for s, model in sections.items() for name, info in model.model_fields.items()]  # type: ignore[union-attr]
 
 
@@ -293,7 +293,7 @@ def test_each_field_changes_its_own_assets_digest_only(section: str, name: str, 
     default = getattr(getattr(Recipe(), section), name)
     after = Recipe.model_validate({section: {name: another(info.annotation, default)}})
     assert getattr(getattr(after, section), name) != default
-    expected = {section} if section != "engine" else set()
+    expected = {section} if section != "engine" and name not in CAPS else set()
     if (section, name) == ("raw", "max_quarantined"):  # the limit of combined too
         expected = {"raw", "combined"}
     assert changed(Recipe(), after) == expected
@@ -376,3 +376,28 @@ def test_a_type_of_axolotl_that_is_not_known_is_refused_by_name(tmp_path: Path) 
 def test_an_entry_names_one_place_and_says_of_it_what_it_can_have(entry: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"one of path|are of hub datasets"):
         Source.model_validate(entry)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("models:\n  m:\n    concurency: 4\n", ":3: models.m.concurency: unknown name; did you mean 'concurrency'"),
+        ("models:\n  m: {price: {input: -1}}\n", ":2: models.m.price.input: "),
+        (
+            "scored:\n  thresholds:\n    ifd: {drop_over: 1}\n",
+            ":3: scored.thresholds.ifd.drop_over: unknown name; did you mean",
+        ),
+        ("likelihoods:\n  trust_remote_code: true\n", ":2: likelihoods.trust_remote_code: unknown name"),
+        ("rewards: {model: x, trust_remote_code: true}\n", ":1: rewards.trust_remote_code: unknown name"),
+        ("judgements: {rows: -1}\n", ":1: judgements.rows: "),
+        ("judgements: {minutes: 0}\n", ":1: judgements.minutes: "),
+        ("scored: {actions: {refusal: drop}}\n", ":1: scored.actions: unknown name"),
+    ],
+)
+def test_what_is_wrong_within_a_mapping_is_found_there(tmp_path: Path, text: str, said: str) -> None:
+    assert said in error(tmp_path, text)
+
+
+def test_caps_prices_and_concurrency_change_no_result() -> None:
+    settings = {"judgements": {"calls": 5, "tokens": 6, "money": 7, "minutes": 8}, "models": {"m": {"concurrency": 3}}}
+    assert [Recipe.model_validate(settings).digest(a) for a in ASSETS] == [Recipe().digest(a) for a in ASSETS]

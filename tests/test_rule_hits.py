@@ -198,13 +198,13 @@ HARD += [
 ]
 
 
-@pytest.mark.timeout(300)
-def test_no_text_takes_a_rule_more_than_linear_time() -> None:
-    """Quadratic time would be hours here."""
-    for piece in HARD:
-        long = piece * (300_000 // len(piece))
-        for start in ("", "I'm sorry, but as an AI language model, ", "```\n"):
-            hits(rules().values(), chat(long[:100_000], start + long))
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("piece", HARD, ids=repr)
+def test_no_text_takes_a_rule_more_than_linear_time(piece: str) -> None:
+    """Quadratic time would be minutes here, or hours."""
+    long = piece * (300_000 // len(piece))
+    for start in ("", "I'm sorry, but as an AI language model, \n```\n"):
+        hits(rules().values(), chat(long[:100_000], start + long))
 
 
 def test_why_is_a_sentence() -> None:
@@ -506,8 +506,8 @@ def batches_of(conversations: Sequence[Conversation], rows: int) -> Iterator[pa.
         yield pa.RecordBatch.from_pydict(columns)
 
 
-def found_by(processes: int, rows: int = 40) -> list[dict[str, Any]]:
-    results = list(search_all(list(rules().values()), batches_of(many(400), rows), processes))
+def found_by(processes: int) -> list[dict[str, Any]]:
+    results = list(search_all(list(rules().values()), batches_of(many(400), 40), processes))
     assert sum(n for n, _ in results) == 400
     return [hit for _, found in results for hit in found.to_pylist()]
 
@@ -515,8 +515,7 @@ def found_by(processes: int, rows: int = 40) -> list[dict[str, Any]]:
 def test_any_number_of_processes_finds_the_same_in_the_same_order() -> None:
     alone = found_by(1)
     assert {hit["rule"] for hit in alone} >= {"refusal", "mojibake", "ai_disclaimer", "wrong_arithmetic", "second_turn"}
-    assert found_by(2) == alone
-    assert found_by(3, rows=40) == alone
+    assert found_by(3) == alone
 
 
 def test_the_table_is_the_same_whether_or_not_processes_made_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,6 +92,15 @@ def test_known_faults_of_public_data_are_found(name: str, names: list[str], leas
     assert rows_hit(name, *names) >= least
 
 
+def test_most_answers_of_another_rows_language_are_found() -> None:
+    """The others are short, or their prompt speaks of a language."""
+    english, chinese = (conversations(f"instruct/alpaca_{language}_demo.json") for language in ("en", "zh"))
+    for asked, answered in ((english, chinese), (chinese, english)):
+        rows = [Conversation([a.messages[0], b.messages[-1]]) for a, b in zip(asked, answered, strict=False)]
+        batch = Batch(messages_array([c.messages for c in rows]), pa.nulls(len(rows), pa.string()))
+        assert len(list(search([Matcher(rules()["language_mismatch"])], batch))) > 0.6 * len(rows)
+
+
 # ---------------------------------------------------------------------------------------------------- what is left alone
 
 

@@ -1,20 +1,17 @@
-"""rule_hits and scored: what the rules find, what they leave alone, and what becomes of the rows."""
+"""scored: what becomes of the rows that rules hit, and that models have something to say about."""
 
 from __future__ import annotations
 
 import dataclasses
-import gzip
 import json
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-import yaml
 
-from sft_assets import formats
 from sft_assets.asset import Asset, materialize
 from sft_assets.combined import asset as combined
 from sft_assets.errors import LawBroken, SftError
@@ -24,15 +21,15 @@ from sft_assets.recipe import Recipe
 from sft_assets.record import Conversation, Message, content_hash, digest, messages_array, uuids
 from sft_assets.scored import asset as scored_module
 from sft_assets.scored.asset import scored
-from sft_assets.scored.decision import Decision, actions_of, decide
-from sft_assets.scored.rule_hits import rules as rules_module
+from sft_assets.scored.decision import Decision
+from sft_assets.scored.judgements.asset import TABLE as JUDGED
+from sft_assets.scored.judgements.contamination import TABLE as COMPARED
+from sft_assets.scored.likelihoods import TABLE as LIKELY
+from sft_assets.scored.rewards import TABLE as REWARDED
 from sft_assets.scored.rule_hits.asset import rule_hits
-from sft_assets.scored.rule_hits.rules import Example, Rule, decision_version, load, rules, search_version
-from sft_assets.scored.rule_hits.search import Batch, Matcher, RuleHit, hits, search
+from sft_assets.scored.rule_hits.rules import rules
 from sft_assets.warehouse import Build, Table, Version, Warehouse
-
-CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
-needs_corpus = pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus of public data is not here")
+from sft_assets.what_if import changed_recipe, what_if
 
 REFUSAL = "I'm sorry, but I can't help with that."
 MOJIBAKE = "The cafÃ© is closed."
@@ -41,263 +38,6 @@ DISCLAIMER = "That is a matter of taste, but as an AI language model I have none
 
 def chat(*turns: str, **more: Any) -> Conversation:
     return Conversation([Message(("user", "assistant")[i % 2], text) for i, text in enumerate(turns)], **more)
-
-
-def batch_of(conversations: Sequence[Conversation]) -> Batch:
-    return Batch(messages_array([c.messages for c in conversations]), pa.array([c.tools for c in conversations], pa.string()))
-
-
-def names(conversation: Conversation) -> set[str]:
-    return {hit.rule for hit in hits(rules().values(), conversation)}
-
-
-# ------------------------------------------------------------------------------------------------------------- the rules
-
-
-def examples(kind: str) -> list[Any]:
-    return [
-        pytest.param(rule, example, id=f"{rule.name}-{number}")
-        for rule in rules().values()
-        for number, example in enumerate(getattr(rule, kind), 1)
-    ]
-
-
-@pytest.mark.parametrize(("rule", "example"), examples("hits"))
-def test_a_rule_hits_its_examples(rule: Rule, example: Example) -> None:
-    assert [hit.rule for hit in hits([rule], example.conversation)] == [rule.name]
-
-
-@pytest.mark.parametrize(("rule", "example"), examples("misses"))
-def test_a_rule_leaves_its_counterexamples_alone(rule: Rule, example: Example) -> None:
-    assert hits([rule], example.conversation) == []
-
-
-@pytest.mark.parametrize("rule", rules().values(), ids=lambda rule: rule.name)
-def test_an_anchor_changes_the_speed_and_nothing_else(rule: Rule) -> None:
-    slow = rule.model_copy(update={"anchor": None})
-    for example in [e for r in rules().values() for e in (*r.hits, *r.misses)]:
-        assert hits([slow], example.conversation) == hits([rule], example.conversation)
-
-
-PLAIN = {
-    "English": "I'm sorry to hear that. Rest for a day, drink enough water, and see a doctor if the fever stays.",
-    "German": "Es tut mir leid, das zu hören. Können Sie mir sagen, was geschehen ist? Schöne Grüße aus Köln!",
-    "French": "Je suis désolé d’apprendre « cela » ; l’été à Évreux fut très chaud, n’est-ce pas ?",
-    "Spanish": "Lo siento mucho. ¿Cómo está usted? Mañana iré a España con mi niño.",
-    "Portuguese": "NÃO HÁ PÃO, disse a IRMÃ. À noite, São João da Ponte dança.",
-    "Icelandic": "Það er ekki hægt að gera þetta. Ég skil þig vel, æðislegt!",
-    "Vietnamese": "Xin lỗi, tôi không hiểu câu hỏi này. ĐÂY LÀ MỘT CÂU TRẢ LỜI.",
-    "Romanian": "Îmi pare rău. ROMÂNIA și Ţările Române.",
-    "Turkish": "Üzgünüm, İstanbul'da hava bugün çok sıcak, ama akşam serin olacak.",
-    "Polish": "Przykro mi. Zażółć gęślą jaźń.",
-    "Greek": "Λυπάμαι που το ακούω. Η Αθήνα είναι όμορφη.",
-    "Russian": "Мне жаль это слышать. Ёлка стоит у окна.",
-    "Hebrew": "צר לי לשמוע. \u202bשלום עולם\u202c",
-    "Arabic": "يؤسفني سماع ذلك. \u2067مرحبا\u2069",
-    "Hindi": "मुझे यह सुनकर दुख हुआ। आज मौसम अच्छा है।",
-    "Thai": "ฉันเสียใจที่ได้ยินเช่นนั้น วันนี้อากาศดี " * 8,
-    "Chinese": "很遗憾听到这个消息。作为一名医生，我建议您多喝水。模型的语言很优美。",
-    "Japanese": "それは残念です。今日はとても良い天気ですね。",
-    "Korean": "그 말을 들으니 유감입니다. 오늘은 날씨가 좋습니다.",
-    "emoji": "👩‍👩‍👧‍👦 🎉 👍🏽 — ✓ ≥ ½ ™ © €",
-    "mathematics": r"$\frac{a}{b}$, $\{x \mid x > 0\}$, \textbf{name}, {a, b}, f(x) = x^{n}, A ⊂ B",
-}
-
-
-@pytest.mark.parametrize("language", PLAIN)
-def test_a_plain_text_of_any_language_trips_no_rule(language: str) -> None:
-    assert names(chat(PLAIN[language], PLAIN[language] + " ")) - {"answer_repeats_prompt"} == set()
-
-
-HARD = [
-    "a",
-    " ",
-    "\n",
-    ".",
-    "`",
-    "```\n",
-    "[",
-    "[insert ",
-    "{",
-    "{{",
-    "{{a ",
-    "<",
-    "&",
-    "|",
-    "é",
-    "Ã",
-    "语",
-    "\u202e",
-    "http://",
-]
-HARD += ["http://a ", "ab. ", "a\n", "    x\n", "0123456789", "I'm sorry, but ", "I am a ", "i'm an ai and ", "as an AI "]
-HARD += [
-    "as an ai language model ",
-    "my knowledge ",
-    "please provide the ",
-    "you didn't provide the ",
-    "因为我是一个人工智能",
-    "请提供",
-]
-
-
-@pytest.mark.timeout(120)
-def test_no_text_takes_a_rule_more_than_linear_time() -> None:
-    """Quadratic time would be hours here."""
-    for piece in HARD:
-        long = piece * (300_000 // len(piece))
-        for start in ("", "I'm sorry, but as an AI language model, ", "```\n"):
-            hits(rules().values(), chat(long[:100_000], start + long))
-
-
-def test_why_is_a_sentence() -> None:
-    for rule in rules().values():
-        assert rule.why[0].isupper(), rule.name
-        assert rule.why.endswith("."), rule.name
-
-
-# ------------------------------------------------------------------------------------------------------------ rule files
-
-GOOD: dict[str, Any] = {
-    "name": "example",
-    "why": "It is only an example.",
-    "where": "answer",
-    "action": "signal",
-    "pattern": "abc",
-    "hits": ["abc"],
-    "misses": ["def"],
-}
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"pattern": "(abc"}, "pattern.*no regular expression"),
-        ({"pattern": "a*"}, "matches the empty text"),
-        ({"unless_prompt": "x|"}, "unless_prompt matches the empty text"),
-        ({"anchor": "(?=a)"}, "RE2"),
-        ({"patern": "abc"}, "patern"),
-        ({"action": "delete"}, "action.*drop"),
-        ({"where": "rejected"}, "where"),
-        ({"check": "repetition"}, "either a pattern or a check"),
-        ({"pattern": [], "check": "repetitoin"}, "did you mean 'repetition'"),
-        ({"pattern": [], "check": "repetition"}, r"params.*times"),
-        ({"params": {"times": 3}}, "params belong to a check"),
-        ({"misses": []}, "misses"),
-        ({"hits": [True]}, "hits"),
-        ({"max_chars": "9"}, "max_chars"),
-        ({"where": "tool_calls", "max_chars": 9}, "tool calls"),
-        ({"name": "Not A Name"}, "name"),
-        ({"why": "No."}, "why"),
-    ],
-)
-def test_a_bad_rule_is_refused_with_its_file_and_name(tmp_path: Path, change: dict[str, Any], said: str) -> None:
-    entry = {**GOOD, **change}
-    (tmp_path / "theme.yaml").write_text(yaml.safe_dump([entry]), "utf-8")
-    with pytest.raises(SftError, match=said) as error:
-        load(tmp_path, ["theme"])
-    assert "theme.yaml" in str(error.value)
-    assert f"rule {entry['name']}" in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("- name: a\n  name: b\n", r"theme.yaml:2: 'name' stands here and in line 1"),
-        ("- name: [a\n", r"theme.yaml:\d+: not YAML"),
-        ("name: a\n", "list of rules"),
-        ("- a\n", "theme.yaml: rule 1"),
-        (yaml.safe_dump([GOOD, GOOD]), "rule example: there is another of that name"),
-    ],
-)
-def test_a_bad_rule_file_is_refused(tmp_path: Path, text: str, said: str) -> None:
-    (tmp_path / "theme.yaml").write_text(text, "utf-8")
-    with pytest.raises(SftError, match=said):
-        load(tmp_path, ["theme"])
-
-
-def test_a_rule_file_that_has_no_place_in_the_order_is_not_passed_over(tmp_path: Path) -> None:
-    for name in ("theme", "more"):
-        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump([{**GOOD, "name": name}]), "utf-8")
-    assert [rule.name for rule in load(tmp_path, ["theme", "more"])] == ["theme", "more"]
-    with pytest.raises(SftError, match=r"more\.yaml.*THEMES"):
-        load(tmp_path, ["theme"])
-
-
-def test_the_versions_follow_what_each_asset_uses(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = search_version(), decision_version()
-    rule = rules()["cut_off"]
-
-    def versions_with(**changes: Any) -> tuple[bool, bool]:
-        changed = {**rules(), "cut_off": rule.model_copy(update=changes)}
-        with monkeypatch.context() as patch:
-            patch.setattr(rules_module, "rules", lambda: changed)
-            return search_version() != before[0], decision_version() != before[1]
-
-    assert versions_with() == (False, False)
-    assert versions_with(action="drop") == (False, True)
-    assert versions_with(why="Another sentence for people.") == (False, True)
-    assert versions_with(misses=[Example(answer="more")]) == (False, False)
-    assert versions_with(params={"min_line": 40}) == (True, False)
-    assert versions_with(where="answer") == (True, True)
-
-
-# ------------------------------------------------------------------------------------------------------------- searching
-
-
-def test_a_hit_names_turn_span_and_matched_text() -> None:
-    conversation = chat("Hi", "Hello", "Where?", MOJIBAKE)
-    assert hits(rules().values(), conversation) == [RuleHit("mojibake", 4, 7, 9, "Ã©")]
-    assert MOJIBAKE[7:9] == "Ã©"
-
-
-def test_matched_text_is_cut_at_200_characters() -> None:
-    (hit,) = hits(rules().values(), chat("Encode it.", "x" * 6000 + "."))
-    assert (hit.rule, hit.start, hit.stop, len(hit.matched)) == ("very_long_line", 0, 6001, 200)
-
-
-def test_of_a_rule_the_first_hit_in_each_turn_is_given() -> None:
-    conversation = chat("cafÃ© cafÃ©", "cafÃ© cafÃ©!")
-    assert [(hit.turn, hit.start) for hit in hits([rules()["mojibake"]], conversation)] == [(1, 3), (2, 3)]
-
-
-def test_whole_answer_rules_look_at_the_last_answer_and_phrases_are_found_in_all() -> None:
-    conversation = chat("Help!", REFUSAL, "Why?", DISCLAIMER, "Go on.", "Flask is smaller.")
-    assert [(hit.rule, hit.turn) for hit in hits(rules().values(), conversation)] == [("ai_disclaimer", 4)]
-    assert names(chat("Help!", REFUSAL)) == {"refusal"}
-
-
-def test_a_conversation_that_ends_in_a_question_has_no_last_answer() -> None:
-    assert names(chat("Help!", REFUSAL, "Why?")) == set()
-
-
-def test_a_turn_that_is_not_learnt_from_is_no_answer() -> None:
-    conversation = chat("Help!", REFUSAL)
-    conversation.messages[1] = conversation.messages[1]._replace(weight=0.0)
-    assert names(conversation) == set()
-    conversation.messages[1] = conversation.messages[1]._replace(weight=1.0)
-    assert names(conversation) == {"refusal"}
-
-
-def test_the_losing_answer_may_be_as_bad_as_it_likes() -> None:
-    bad = [Message("assistant", f"{REFUSAL} {MOJIBAKE}")]
-    assert names(chat("Where?", "In Rome.", kind="preference", rejected=bad)) == set()
-
-
-def test_what_a_prompt_says_is_not_held_against_the_answer() -> None:
-    assert names(chat(f"What is wrong with this answer? {REFUSAL} {DISCLAIMER}", "It declines, though it could help.")) == set()
-
-
-def test_tool_calls_are_counted_in_their_own_text() -> None:
-    calls = '[{"type":"function","function":{"name":"weather","arguments":{}}}]'
-    turns = [
-        Message("user", "Warm?"),
-        Message("assistant", "", tool_calls=calls),
-        Message("tool", "21"),
-        Message("assistant", "Yes."),
-    ]
-    (hit,) = hits(rules().values(), Conversation(turns, tools='[{"name":"clock"}]'))
-    assert hit == RuleHit("unknown_tool", 2, calls.index('"weather"'), calls.index('"weather"') + 9, '"weather"')
 
 
 MIXED = [
@@ -309,49 +49,6 @@ MIXED = [
     chat("Order a pizza.", REFUSAL, tools='[{"name":"clock"}]'),
     chat("Which?", DISCLAIMER, "Sure?", "Yes."),
 ]
-
-
-def test_conversations_of_a_batch_do_not_mix() -> None:
-    matchers = [Matcher(rule) for rule in rules().values()]
-    found = sorted(search(matchers, batch_of(MIXED)))
-    assert found == sorted((i, hit) for i, c in enumerate(MIXED) for hit in hits(rules().values(), c))
-    assert {i for i, _ in found} == {0, 3, 4, 6}
-
-
-# ---------------------------------------------------------------------------------------------------------- the decision
-
-ACTIONS: Any = {"refusal": "drop", "repetition": "drop", "mojibake": "review", "html": "review", "cut_off": "signal"}
-
-
-@pytest.mark.parametrize(
-    ("signals", "decision"),
-    [
-        ((), Decision("keep")),
-        (("cut_off",), Decision("keep")),
-        (("cut_off", "mojibake"), Decision("review", ("mojibake",))),
-        (("html", "mojibake"), Decision("review", ("mojibake", "html"))),
-        (("mojibake", "repetition"), Decision("drop", ("repetition",))),
-        (("repetition", "refusal", "cut_off"), Decision("drop", ("refusal", "repetition"))),
-    ],
-)
-def test_a_drop_outweighs_a_review_and_the_most_telling_reason_comes_first(
-    signals: tuple[str, ...], decision: Decision
-) -> None:
-    assert decide(signals, ACTIONS) == decision
-    assert decide(tuple(reversed(signals)), ACTIONS) == decision
-
-
-def test_a_signal_without_a_rule_is_not_passed_over() -> None:
-    with pytest.raises(SftError, match=r"moji.*run rule_hits again"):
-        decide(["moji"], ACTIONS)
-
-
-def test_the_recipe_overrides_actions_and_not_their_order() -> None:
-    own = actions_of(rules(), {})
-    mine = actions_of(rules(), {"refusal": "signal", "cut_off": "drop"})
-    assert list(mine) == list(own)
-    assert {name for name in own if own[name] != mine[name]} == {"refusal", "cut_off"}
-    assert (own["refusal"], mine["refusal"], mine["cut_off"]) == ("drop", "signal", "drop")
 
 
 # ------------------------------------------------------------------------------------------------------------ the assets
@@ -377,8 +74,9 @@ def id_of(c: Conversation) -> bytes:
     return digest(hash_of(c), repr((c.kind, c.label, c.path)).encode())
 
 
-def fill(folder: Folder, conversations: Sequence[Conversation]) -> None:
-    """The states up to decontaminated, made by hand. `path` tells rows of equal content apart."""
+def fill(folder: Folder, conversations: Sequence[Conversation], near: Collection[Conversation] = ()) -> None:
+    """The states up to decontaminated, made by hand, and no scores. `path` tells rows of equal content apart. near: those that
+    may be test items."""
     ids, hashes = uuids(map(id_of, conversations)), uuids(map(hash_of, conversations))
     with Warehouse(folder.database).writing() as con:
         with Build.begin(con, RAW, "1", {}) as build:
@@ -401,7 +99,45 @@ def fill(folder: Folder, conversations: Sequence[Conversation]) -> None:
             )
             build.insert(pa.table({"row_id": ids, "record_id": ids, "content_hash": hashes, "kind": kinds, "label": labels}))
         with Build.begin(con, DECONTAMINATED, "1", {"combined": "1"}) as build:
-            build.insert_sql(f"SELECT row_id, content_hash FROM {build.of('combined')}")
+            marks = pa.array(["exam 1" if c in near else None for c in conversations], pa.string())
+            build.insert(pa.table({"row_id": ids, "content_hash": hashes, "paraphrase_of": marks}))
+    give(folder)
+
+
+def give(
+    folder: Folder,
+    judged: Mapping[tuple[int, str], float | str] | None = None,
+    likely: Mapping[int, float] | None = None,
+    rewarded: Mapping[int, float] | None = None,
+    compared: Mapping[int, str | None] | None = None,
+    rows: Sequence[Conversation] = (),
+) -> None:
+    """What models say of rows, by their place in `rows`: scores by rubric (or why there is none), ifd, reward, verdicts."""
+    judgement = [
+        {"content_hash": hash_of(rows[i]), "rubric": rubric, "model": "m", **said(score)}
+        for (i, rubric), score in (judged or {}).items()
+    ]
+    likelihood = [{"content_hash": hash_of(rows[i]), "status": "scored", "ifd": ifd} for i, ifd in (likely or {}).items()]
+    reward = [{"content_hash": hash_of(rows[i]), "status": "scored", "reward": r} for i, r in (rewarded or {}).items()]
+    verdict = [
+        {
+            "row_id": id_of(rows[i]), "rank": 1, "benchmark": "exam", "item_id": "1", "model": "m", "reason": "Both ask it.",
+            "status": "scored" if side else "unparsed", "verdict": side,
+        }
+        for i, side in (compared or {}).items()
+    ]  # fmt: skip
+    with Warehouse(folder.database).writing() as con:
+        for table, entries in ((JUDGED, judgement), (LIKELY, likelihood), (REWARDED, reward), (COMPARED, verdict)):
+            with Build.begin(con, dataclasses.replace(table, laws=()), "1", {}) as build:
+                for entry in entries:
+                    ids = {name: uuids([entry.pop(name)]) for name in ("row_id", "content_hash") if name in entry}
+                    build.insert(pa.table(ids | {name: [value] for name, value in entry.items()}))
+
+
+def said(score: float | str) -> dict[str, Any]:
+    if isinstance(score, str):
+        return {"status": score, "raw": "???"}
+    return {"status": "scored", "score": score, "reason": f"It is a {score:g}."}
 
 
 def make(folder: Folder, *assets: Asset, **sections: Any) -> list[Version]:
@@ -443,8 +179,8 @@ def test_rows_are_kept_marked_or_dropped_with_all_that_speaks_for_it(folder: Fol
     assert dropped(folder) == {id_of(REFUSED): ("refusal", evidence)}
     assert version.report["rows_hit"] == {"ai_disclaimer": 1, "bidi_controls": 1, "mojibake": 1, "refusal": 1}
     assert version.report["verdicts"] == {"keep": 1, "review": 2, "drop": 1}
-    assert version.report["sample_dropped"] == [{"row": id_of(REFUSED).hex()[:8], "rule": "refusal", "matched": REFUSAL[:32]}]
-    assert {s["rule"] for s in version.report["sample_review"]} == {"ai_disclaimer", "bidi_controls"}
+    assert version.report["sample_dropped"] == [{"row": id_of(REFUSED).hex()[:8], "reason": "refusal", "matched": REFUSAL[:32]}]
+    assert {s["reason"] for s in version.report["sample_review"]} == {"ai_disclaimer", "bidi_controls"}
 
 
 def test_a_row_of_two_dropping_rules_goes_for_the_more_telling_one_and_names_both(folder: Folder) -> None:
@@ -458,18 +194,10 @@ def test_a_row_of_two_dropping_rules_goes_for_the_more_telling_one_and_names_bot
 
 def test_the_recipe_says_what_a_rule_does(folder: Folder) -> None:
     fill(folder, [CLEAN, REFUSED, REVIEW])
-    make(folder, rule_hits, scored, scored={"actions": {"refusal": "signal", "mojibake": "drop"}})
+    make(folder, rule_hits, scored, rule_hits={"actions": {"refusal": "signal", "mojibake": "drop"}})
     assert verdicts(folder) == {id_of(CLEAN): ("keep", []), id_of(REFUSED): ("keep", ["refusal"])}
     reason, evidence = dropped(folder)[id_of(REVIEW)]
     assert (reason, [entry["rule"] for entry in evidence["rules"]]) == ("mojibake", ["mojibake"])
-
-
-def test_a_changed_action_searches_nothing_anew(folder: Folder) -> None:
-    fill(folder, [CLEAN, REFUSED])
-    make(folder, rule_hits, scored)
-    changed = Recipe.model_validate({"scored": {"actions": {"refusal": "review"}}})
-    assert [materialize(asset, folder, changed, {})[1] for asset in (rule_hits, scored)] == [False, True]
-    assert verdicts(folder)[id_of(REFUSED)] == ("review", ["refusal"])
 
 
 def test_a_skipped_rule_is_not_looked_for(folder: Folder) -> None:
@@ -478,18 +206,6 @@ def test_a_skipped_rule_is_not_looked_for(folder: Folder) -> None:
     assert version.report["rules"] == len(rules()) - 2
     assert verdicts(folder)[id_of(REFUSED)] == ("keep", [])
     assert verdicts(folder)[id_of(REVIEW)] == ("review", ["mojibake"])
-
-
-@pytest.mark.parametrize(
-    ("asset", "section"),
-    [(rule_hits, {"rule_hits": {"skip": ["mojibak"]}}), (scored, {"scored": {"actions": {"mojibak": "drop"}}})],
-    ids=["skip", "actions"],
-)
-def test_an_unknown_rule_name_is_answered_with_the_right_one(folder: Folder, asset: Asset, section: dict[str, Any]) -> None:
-    fill(folder, [CLEAN])
-    make(folder, rule_hits)
-    with pytest.raises(SftError, match=r"recipe\.yaml: .*no rule 'mojibak'; did you mean 'mojibake'"):
-        make(folder, asset, **section)
 
 
 def test_rows_of_equal_content_share_their_hits(folder: Folder) -> None:
@@ -512,7 +228,7 @@ def test_a_bad_answer_that_is_labelled_bad_stays(folder: Folder) -> None:
 def test_awkward_characters_reach_the_ledger_whole(folder: Folder) -> None:
     row = chat("Say it.", 'A "quoted" 👍 line\x07 with \\ and \x00, 東京.')
     fill(folder, [row])
-    make(folder, rule_hits, scored, scored={"actions": {"control_characters": "drop"}})
+    make(folder, rule_hits, scored, rule_hits={"actions": {"control_characters": "drop"}})
     _, evidence = dropped(folder)[id_of(row)]
     assert evidence["rules"][0]["matched"] == "\x07"
     assert row.messages[1].content[slice(*evidence["rules"][0]["span"])] == "\x07"
@@ -541,7 +257,7 @@ def test_a_decision_that_keeps_what_a_rule_drops_is_not_stored(folder: Folder, m
     fill(folder, [CLEAN, REFUSED])
     make(folder, rule_hits, scored)
     before = verdicts(folder)
-    monkeypatch.setattr(scored_module, "decide", lambda signals, actions: Decision("keep"))
+    monkeypatch.setattr(scored_module, "decide", lambda signals, policy: Decision("keep"))
     with pytest.raises(LawBroken, match="no_dropping_rule"):
         make(folder, scored)
     assert verdicts(folder) == before
@@ -550,74 +266,145 @@ def test_a_decision_that_keeps_what_a_rule_drops_is_not_stored(folder: Folder, m
 def test_a_review_mark_without_a_rule_is_not_stored(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(folder, [CLEAN, chat("Which?", REVIEW.messages[1].content)])
     make(folder, rule_hits)
-    monkeypatch.setattr(scored_module, "decide", lambda signals, actions: Decision("keep"))
+    monkeypatch.setattr(scored_module, "decide", lambda signals, policy: Decision("keep"))
     with pytest.raises(LawBroken, match="review_marked"):
         make(folder, scored)
 
 
-@pytest.mark.parametrize(
-    ("change", "law"), [({"start": 3}, "hits_found_again"), ({"turn": 1}, "hits_found_again"), ({}, "one_hit_a_turn")]
-)
-def test_a_hit_that_is_not_in_the_text_is_not_stored(
-    folder: Folder, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], law: str
-) -> None:
-    from sft_assets.scored import rule_hits as module
+# -------------------------------------------------------------------------------------------------------------- the scores
 
-    def wrong(matchers: Iterable[Matcher], batch: Batch) -> Iterable[tuple[int, RuleHit]]:
-        for row, hit in search(matchers, batch):
-            yield row, hit
-            yield row, hit._replace(rule="another" if change else hit.rule)._replace(**change)
+TOWNS = [
+    chat(f"What is {town} known for?", f"{town} is known for its bridges, and for little else.")
+    for town in ("Linz", "Graz", "Wels")
+]
+LIMITS = {
+    "thresholds": {
+        "helpfulness": {"drop_below": 2, "review_below": 3},
+        "ifd": {"review_above": 1.0},
+        "reward": {"drop_below": 0},
+    }
+}
 
+
+def reasons(folder: Folder) -> dict[bytes, list[str]]:
+    return {row.bytes: why for row, why in query(folder, "SELECT row_id, review_reasons FROM scored WHERE verdict = 'review'")}
+
+
+def test_scores_stand_in_the_row_and_change_nothing_by_default(folder: Folder) -> None:
+    fill(folder, TOWNS)
+    give(
+        folder, {(0, "helpfulness"): 1.0, (0, "accuracy"): 4.0, (1, "helpfulness"): "unparsed"}, {1: 3.5}, {2: -9.0}, rows=TOWNS
+    )
+    version = make(folder, rule_hits, scored)[1]
+    found = query(folder, "SELECT row_id, judge_scores, judge_model, likelihood_ifd, reward_score, verdict FROM scored")
+    assert {row.bytes: tuple(rest) for row, *rest in found} == {
+        id_of(TOWNS[0]): ({"helpfulness": 1.0, "accuracy": 4.0}, "m", None, None, "keep"),
+        id_of(TOWNS[1]): ({}, None, 3.5, None, "keep"),
+        id_of(TOWNS[2]): ({}, None, None, -9.0, "keep"),
+    }
+    assert version.report["rows_scored"] == {"judge": 1, "likelihood": 1, "reward": 1}
+
+
+def test_a_score_beyond_a_limit_drops_or_marks_a_row_and_says_why(folder: Folder) -> None:
+    fill(folder, TOWNS)
+    give(folder, {(0, "helpfulness"): 1.0, (1, "helpfulness"): 2.0, (2, "helpfulness"): 3.0}, {2: 1.5}, {2: 0.0}, rows=TOWNS)
+    version = make(folder, rule_hits, scored, scored=LIMITS)[1]
+    assert dropped(folder) == {
+        id_of(TOWNS[0]): (
+            "helpfulness_below",
+            {
+                "scores": [{"score": "helpfulness", "value": 1.0, "limit": 2.0}],
+                "judged": [{"rubric": "helpfulness", "score": 1.0, "reason": "It is a 1.", "model": "m"}],
+            },
+        )
+    }
+    assert reasons(folder) == {id_of(TOWNS[1]): ["helpfulness_below"], id_of(TOWNS[2]): ["ifd_above"]}
+    assert version.report["review_reasons"] == {"helpfulness_below": 1, "ifd_above": 1}
+    assert [entry["score"] for entry in version.report["sample_just_dropped"]] == ["helpfulness 1"]
+
+
+def test_what_was_not_scored_is_kept(folder: Folder) -> None:
+    fill(folder, TOWNS)
+    give(folder, {(0, "helpfulness"): "unparsed", (1, "helpfulness"): "refused"}, rows=TOWNS)
+    make(folder, rule_hits, scored, scored=LIMITS)
+    assert {verdict for verdict, _ in verdicts(folder).values()} == {"keep"}
+
+
+def test_rules_and_scores_that_drop_are_both_in_the_evidence(folder: Folder) -> None:
     fill(folder, [REFUSED])
-    monkeypatch.setattr(module, "search", wrong)
-    with pytest.raises(LawBroken, match=law):
-        make(folder, rule_hits)
+    give(folder, {(0, "helpfulness"): 1.0}, rows=[REFUSED])
+    make(folder, rule_hits, scored, scored=LIMITS)
+    reason, evidence = dropped(folder)[id_of(REFUSED)]
+    assert (reason, evidence.keys()) == ("refusal", {"rules", "scores", "judged"})
 
 
-# -------------------------------------------------------------------------------------------------------- on public data
+def test_a_threshold_of_a_score_that_nobody_gives_is_refused(folder: Folder) -> None:
+    fill(folder, TOWNS)
+    make(folder, rule_hits)
+    with pytest.raises(
+        SftError, match=r"recipe\.yaml: scored\.thresholds: .*no score 'helpfullness'; did you mean 'helpfulness'"
+    ):
+        make(folder, scored, scored={"thresholds": {"helpfullness": {"drop_below": 2}}})
 
 
-def corpus(name: str) -> list[Conversation]:
-    data = (CORPUS / name).read_bytes()
-    records = json.loads(gzip.decompress(data) if name.endswith(".gz") else data)
-    return [c for record in records for c in formats.read(formats.detect(record) or "", record)]
-
-
-def percent_hit(chosen: Iterable[Rule], name: str) -> float:
-    conversations = corpus(name)
-    found = {row for row, _ in search(map(Matcher, chosen), batch_of(conversations))}
-    return 100 * len(found) / len(conversations)
-
-
-@needs_corpus
 @pytest.mark.parametrize(
-    ("name", "most"),
+    ("verdict", "section", "outcome"),
     [
-        ("instruct/alpaca_en_demo.json", 1.0),
-        ("instruct/alpaca_zh_demo.json", 2.5),
-        ("instruct/chatdoctor5k.json.gz", 0.0),
-        ("instruct/gpteacher_codegen_instruct.json", 0.0),
-        ("instruct/gpteacher_roleplay_deduped.json", 0.0),
-        ("instruct/evol_teacher_code_2k.json", 0.0),
-        ("instruct/glaive_toolcall_en_demo.json", 0.0),
+        (None, {}, ("review", ["possible_test_item"])),
+        ("other", {}, ("keep", [])),
+        ("other", {"other_item": "review"}, ("review", ["possible_test_item"])),
+        ("same", {"same_item": "review"}, ("review", ["judged_test_item"])),
     ],
 )
-def test_rules_that_drop_are_rare_on_public_data(name: str, most: float) -> None:
-    """All hits were read: they are refusals and answers that miss their text. `most`: percent."""
-    assert percent_hit((rule for rule in rules().values() if rule.action == "drop"), name) <= most
+def test_a_candidate_is_for_review_until_a_judge_has_spoken(
+    folder: Folder, verdict: str | None, section: dict[str, Any], outcome: tuple[str, list[str]]
+) -> None:
+    fill(folder, TOWNS, near=TOWNS[:1])
+    give(folder, compared={0: verdict}, rows=TOWNS)
+    make(folder, rule_hits, scored, scored=section)
+    ((kept, why),) = query(folder, f"SELECT verdict, review_reasons FROM scored WHERE row_id = '{id_of(TOWNS[0]).hex()}'")
+    assert (kept, why) == outcome
 
 
-@needs_corpus
-def test_known_faults_of_public_data_are_found() -> None:
-    assert percent_hit([rules()["other_assistant_identity"]], "instruct/fastchat_dummy_conversation.json") > 90
-    assert percent_hit([rules()["unfilled_template"]], "instruct/identity.json") > 90
-    assert percent_hit([rules()["refusal"], rules()["missing_context"]], "instruct/alpaca_zh_demo.json") > 1
+def test_a_candidate_that_is_judged_a_test_item_goes_and_names_it(folder: Folder) -> None:
+    fill(folder, TOWNS, near=TOWNS[:1])
+    give(folder, compared={0: "same"}, rows=TOWNS)
+    make(folder, rule_hits, scored)
+    item = {"benchmark": "exam", "item_id": "1", "reason": "Both ask it.", "model": "m"}
+    assert dropped(folder) == {id_of(TOWNS[0]): ("judged_test_item", {"test_item": item})}
 
 
-@needs_corpus
-def test_anchors_lose_nothing_on_public_data() -> None:
-    sources = "instruct/alpaca_zh_demo.json", "preference/kto_en_demo.json", "preference/dpo_en_demo.json.gz"
-    batch = batch_of([c for name in sources for c in corpus(name)])
-    fast = [Matcher(rule) for rule in rules().values()]
-    slow = [Matcher(rule.model_copy(update={"anchor": None, "beyond_ascii": False})) for rule in rules().values()]
-    assert list(search(fast, batch)) == list(search(slow, batch))
+def test_a_score_beyond_its_limit_is_never_stored(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(folder, TOWNS)
+    give(folder, {(0, "helpfulness"): 1.0}, rows=TOWNS)
+    make(folder, rule_hits)
+    monkeypatch.setattr(scored_module, "decide", lambda signals, policy: Decision("keep"))
+    with pytest.raises(LawBroken, match="no_score_beyond_its_limit"):
+        make(folder, scored, scored=LIMITS)
+
+
+def test_what_if_shows_both_sides_of_a_threshold_and_asks_nobody(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [chat(f"Question {i}?", f"Answer number {i} is this one.") for i in range(40)]
+    fill(folder, rows)
+    give(folder, {(i, "helpfulness"): 1 + i % 4 for i in range(40)}, rows=rows)
+    make(folder, rule_hits, scored)
+    monkeypatch.setattr("sft_assets.models.door.Door.__init__", None)
+    settings = ["thresholds.helpfulness.drop_below=2", "thresholds.helpfulness.review_below=3"]
+    found = what_if(scored, folder, changed_recipe(Recipe(), "scored", settings))
+    assert found.counts["kept"] == (40, 30)
+    assert found.counts["helpfulness_below"] == (0, 10)
+    assert found.marks == {"helpfulness_below": (0, 10)}
+    assert (len(found.go), len(found.samples["sample_just_dropped"]), len(found.samples["sample_just_kept"])) == (10, 10, 10)
+    assert {entry["score"] for entry in found.samples["sample_just_kept"]} == {"helpfulness 2"}
+    assert len(verdicts(folder)) == 40
+
+
+def test_what_if_knows_actions_of_rules(folder: Folder) -> None:
+    fill(folder, [CLEAN, REFUSED])
+    make(folder, rule_hits, scored)
+    with pytest.raises(SftError, match=r"rule_hits\.actions: .*'refusl'; did you mean 'refusal'"):
+        what_if(scored, folder, changed_recipe(Recipe(), "scored", ["rule_hits.actions.refusl=signal"]))
+    found = what_if(scored, folder, changed_recipe(Recipe(), "scored", ["rule_hits.actions.refusal=signal"]))
+    assert (found.counts["kept"], found.came) == ((1, 2), 1)
+    ((_, text),) = found.come
+    assert text == REFUSAL

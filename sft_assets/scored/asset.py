@@ -26,7 +26,7 @@ from sft_assets.errors import SftError, did_you_mean
 from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe
 from sft_assets.scored.decision import Policy, Signals, decide
-from sft_assets.scored.rule_hits.rules import actions, chosen, decision_version, rules
+from sft_assets.scored.rule_hits.rules import actions, check_names, chosen, decision_version, rules
 from sft_assets.warehouse import Build, Law, Table
 
 LIKELIHOODS = ("ifd", "likelihood", "conditional_loss", "unconditional_loss", "end_loss")
@@ -93,6 +93,7 @@ EVIDENCE = ("rule_hits", "likelihoods", "judgements", "contamination_judgements"
 def scored(build: Build, folder: Folder, recipe: Recipe) -> None:
     """The decontaminated rows with what rules and models say of them, without those that a signal drops."""
     section = recipe.scored
+    check_names(recipe.rule_hits.actions, f"{folder.recipe}: rule_hits.actions")
     by_rule = actions(recipe.rule_hits.actions)
     looked_for = {rule.name: by_rule[rule.name] for rule in chosen(recipe.rule_hits.skip)}
     policy = Policy(looked_for, section.thresholds, section.same_item, section.other_item)
@@ -308,12 +309,12 @@ def _notes(build: Build, recipe: Recipe) -> dict[str, Any]:
     def sample(verdict: str) -> list[dict[str, Any]]:
         """Up to ten rows, of as many reasons as there are."""
         rows = build.con.execute(f"""
-            SELECT left(row_id::VARCHAR, 8), reasons[1], coalesce(first_matched, beyond::VARCHAR, '')
-            FROM scored_rows LEFT JOIN (
+            SELECT left(s.row_id::VARCHAR, 8), reasons[1], coalesce(first_matched, beyond::VARCHAR, '')
+            FROM scored_rows AS s LEFT JOIN (
                 SELECT row_id, rule, min_by(matched, turn) AS first_matched FROM scored_hits GROUP BY ALL
-            ) AS h ON h.row_id = scored_rows.row_id AND h.rule = reasons[1]
+            ) AS h ON h.row_id = s.row_id AND h.rule = reasons[1]
             WHERE verdict = '{verdict}'
-            ORDER BY row_number() OVER (PARTITION BY reasons[1] ORDER BY row_id), reasons[1]
+            ORDER BY row_number() OVER (PARTITION BY reasons[1] ORDER BY s.row_id), reasons[1]
             LIMIT {EXAMPLES}
         """).fetchall()
         return [{"row": row, "reason": reason, "matched": matched} for row, reason, matched in rows]

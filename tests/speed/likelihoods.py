@@ -3,8 +3,8 @@
     .venv/bin/python -m tests.speed.likelihoods [ROWS]
 
 Rows: questions of 10 to 40 words and answers of 10 to 120, of a seeded grammar. Ours: from messages to losses (templates,
-tokens, batches, both losses, the end). The bare loop is given our batches ready-made as tensors: model(input_ids,
-attention_mask), then cross_entropy over the answer's tokens. In one process, in turns; the figures are medians, tokens are those
+tokens, batches, both losses, the end). The bare loop gets our batches ready-made as tensors: model(input_ids,
+attention_mask), then cross_entropy over the answer tokens. In one process, in turns; figures are medians, tokens are those
 read without padding.
 """
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import orjson
 
+from sft_assets.models.door.structured import check_schema
 from sft_assets.recipe import EMBEDDED
 
 Status = Literal["ok", "unparsed", "refused", "failed"]
@@ -27,6 +28,9 @@ class Call:
 
     params: what goes with the request, as the endpoint calls it; `max_tokens` must be there, or no cap could be kept.
     schema: the JSON schema of the reply; None: the reply is text.
+
+    Raises:
+        SftError: the schema says what is not checked.
     """
 
     subject: bytes
@@ -38,6 +42,8 @@ class Call:
     def __post_init__(self) -> None:
         if not isinstance(self.params.get("max_tokens"), int):
             raise ValueError("a call needs max_tokens: the caps of a run are kept by it")
+        if self.schema is not None:
+            check_schema(self.schema)
 
     def key(self, model: str) -> bytes:
         """Where the reply of `model` stands in the cache: the same for equal prompt, model, params, schema and messages."""

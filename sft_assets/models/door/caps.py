@@ -6,7 +6,9 @@ caps.reserve(bound); ...; caps.settle(bound, actual)
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -47,10 +49,12 @@ def upper_bound(call: Call, price: Price) -> Cost:
     return request_bound(call.messages, call.params["max_tokens"], call.schema, price)
 
 
-def request_bound(messages: object, max_tokens: int, schema: object, price: Price) -> Cost:
+def request_bound(
+    messages: Sequence[Mapping[str, str]], max_tokens: int, schema: Mapping[str, Any] | None, price: Price
+) -> Cost:
     """The same for any messages. The schema counts: endpoints charge for it as part of the prompt."""
-    texts = [message["content"] for message in messages]  # type: ignore[attr-defined]
-    prompt = sum(len(text.encode()) + MESSAGE_TOKENS for text in texts) + (len(orjson.dumps(schema)) if schema else 0)
+    prompt = sum(len(message["content"].encode()) + MESSAGE_TOKENS for message in messages)
+    prompt += len(orjson.dumps(schema)) if schema else 0
     return Cost.of(prompt, max_tokens, price)
 
 

@@ -114,6 +114,7 @@ class Door:
                 more = more and not self._trouble
         finally:
             self._waiting.clear()
+            self.spent.seconds = time.monotonic() - self._began
         self._raise_trouble()
 
     def _look_up(self, chunk: list[Call]) -> Iterator[tuple[Call, Reply]]:

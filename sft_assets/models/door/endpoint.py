@@ -26,7 +26,10 @@ from pydantic import SecretStr
 from sft_assets.errors import SftError
 
 OPENAI = "https://api.openai.com/v1"
-LOGGERS = ("openai", "httpx2", "httpcore2")
+LOGGERS = (  # a filter counts for its own logger only, not for those below it
+    "openai", "openai._base_client", "openai._response", "openai._legacy_response", "httpx2", "httpcore2",
+    "httpcore2.connection", "httpcore2.http11", "httpcore2.http2", "httpcore2.proxy", "httpcore2.socks", "asyncio",
+)  # fmt: skip
 IN_WORDS = 4  # characters from which a secret is taken out of messages and logs
 IN_REPLIES = 16  # the same for replies, where "EMPTY" and "lm-studio", the keys of servers that need none, are words
 HEADER = re.compile(r"(?i)(\bauthorization\W{1,4}(?:basic\s+|bearer\s+)?|\bbearer\s+)[\w.~+/=-]{4,}")
@@ -127,9 +130,11 @@ class Endpoint:
         loggers = [logging.getLogger(name) for name in {*names, *LOGGERS}]
 
         def clean(record: logging.LogRecord) -> bool:
-            record.msg, record.args = self.clean_words(record.getMessage()), None
-            if record.exc_info:
-                record.exc_info, record.exc_text = None, None
+            try:
+                words = self.clean_words(record.getMessage())
+            except (TypeError, ValueError):  # a line that cannot be put together
+                words = REDACTED
+            record.msg, record.args, record.exc_info, record.exc_text = words, None, None, None
             return True
 
         for logger in loggers:

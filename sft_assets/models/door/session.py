@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx2
 import openai
@@ -28,8 +28,16 @@ from sft_assets.models.door.structured import MODES, Mode, Unparsed
 from sft_assets.models.door.throttle import Over, Throttle
 from sft_assets.recipe import ModelSettings
 
+RENAMED = "max_completion_tokens"
 LONGER = 2  # times max_tokens, once, for JSON that was cut off
 Messages = Sequence[Mapping[str, str]]
+
+
+class Form(NamedTuple):
+    """How requests are worded for an endpoint: how JSON is asked for, and what it calls the limit of the reply."""
+
+    mode: Mode = MODES[0]
+    limit: str = "max_tokens"
 
 
 @dataclass(frozen=True)
@@ -49,9 +57,8 @@ class Session:
     def __init__(self, endpoint: Endpoint, settings: ModelSettings, throttle: Throttle, patience: Patience):
         self.endpoint, self.settings, self.throttle, self.patience = endpoint, settings, throttle, patience
         self.client = endpoint.client(settings.timeout, settings.concurrency)
-        self.mode: Mode = MODES[0]
-        self.proved = False  # whether a reply in this mode was good
-        self.max_tokens = "max_tokens"
+        self.form = Form()
+        self.proved = False  # whether a reply in this form was good
         self.last: Problem | None = None
 
     async def reply(self, call: Call, key: bytes) -> Reply:
@@ -73,17 +80,20 @@ class Session:
             return ""
         return f"no request had a reply; the last: {self.last.says}"
 
-    def adapts(self, problem: Problem, call: Call, mode: Mode) -> bool:
-        """Whether the session learnt from a request that was turned down, so that it may be sent in another form."""
-        if self.max_tokens == "max_tokens" and "max_completion_tokens" in problem.says:
-            self.max_tokens = "max_completion_tokens"
+    def adapts(self, problem: Problem, call: Call, form: Form) -> bool:
+        """Whether a request that was turned down in this form may be sent in another: the session learns which.
+
+        What other requests in flight have taught it meanwhile counts too.
+        """
+        if form.limit in problem.says and RENAMED in problem.says and form.limit != RENAMED:
+            self.form = self.form._replace(limit=RENAMED)
             return True
-        if problem.kind != "request" or call.schema is None or mode == MODES[-1]:
+        if problem.kind != "request" or call.schema is None or form.mode == MODES[-1]:
             return False
-        if self.proved and not structured.ABOUT_FORMAT.search(problem.says):
-            return False
-        if self.mode == mode:
-            self.mode, self.proved = MODES[MODES.index(mode) + 1], False
+        if self.form.mode == form.mode:
+            if self.proved and not structured.ABOUT_FORMAT.search(problem.says):
+                return False
+            self.form, self.proved = self.form._replace(mode=MODES[MODES.index(form.mode) + 1]), False
         return True
 
     async def send(self, body: Mapping[str, Any], bound: Cost) -> Completion:
@@ -156,28 +166,27 @@ class _Exchange:
 
     def _learn(self, text: str) -> None:
         """An endpoint that takes a schema and heeds it in no reply has to be told in words."""
-        if not self.session.proved and "{" not in text:
-            self.session.mode = MODES[-1]
+        if text and not self.session.proved and "{" not in text:
+            self.session.form = self.session.form._replace(mode=MODES[-1])
 
     # ------------------------------------------------------------------------------------------------------ requests
 
     async def _ask(self, messages: Messages, tokens: int | None = None) -> Completion:
         """The endpoint's reply, asked for in the form that it takes."""
         call, session = self.call, self.session
+        limit = tokens or int(call.params["max_tokens"])
         while True:
-            mode = session.mode
-            body: dict[str, Any] = {"model": session.endpoint.model, "messages": messages, **call.params}
-            body[session.max_tokens] = tokens or body["max_tokens"]
-            if session.max_tokens != "max_tokens":
-                del body["max_tokens"]
+            form = session.form
+            params = {name: value for name, value in call.params.items() if name != "max_tokens"}
+            body = {"model": session.endpoint.model, "messages": messages, **params, form.limit: limit}
             if call.schema is not None:
-                body |= structured.response_format(call.schema, mode)
-                if mode != MODES[0] and messages is call.messages:
+                body |= structured.response_format(call.schema, form.mode)
+                if form.mode != MODES[0] and messages is call.messages:
                     body["messages"] = structured.instructed(messages, call.schema)
             try:
-                return await self._attempts(body, tokens or call.params["max_tokens"])
+                return await self._attempts(body, limit)
             except Problem as problem:
-                if not session.adapts(problem, call, mode):
+                if not session.adapts(problem, call, form):
                     raise
 
     async def _attempts(self, body: Mapping[str, Any], tokens: int) -> Completion:

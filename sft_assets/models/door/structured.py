@@ -15,6 +15,8 @@ from typing import Any, Literal
 
 import orjson
 
+from sft_assets.errors import SftError, did_you_mean
+
 Mode = Literal["json_schema", "json_object", "plain"]
 MODES: tuple[Mode, ...] = ("json_schema", "json_object", "plain")
 ABOUT_FORMAT = re.compile(r"response_format|json_schema|json_object|structured|grammar|schema", re.IGNORECASE)
@@ -105,12 +107,15 @@ def _values(text: str) -> Iterator[Any]:
 
 
 def _clean(value: Any) -> Any:
-    """The value, if it can be stored: no lone surrogates, no number beyond 64 bits.
+    """The value, if it can be stored.
 
     Raises:
-        ValueError
+        ValueError: it holds a lone surrogate, or a number beyond 64 bits.
     """
-    orjson.dumps(value)
+    try:
+        orjson.dumps(value)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
     return value
 
 
@@ -118,18 +123,37 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
 
 
+def check_schema(schema: Mapping[str, Any]) -> None:
+    """See that a schema says only what `validate` checks.
+
+    Raises:
+        SftError: it has another keyword.
+    """
+    for keyword, wanted in schema.items():
+        if keyword not in CHECKS and keyword not in ANNOTATIONS:
+            raise SftError(f"the schema of a reply says {keyword!r}; {did_you_mean(keyword, CHECKS, 'what is checked is')}")
+        for part in _parts(keyword, wanted):
+            check_schema(part)
+
+
+def _parts(keyword: str, wanted: Any) -> list[Mapping[str, Any]]:
+    """The schemas inside a keyword's value."""
+    if keyword == "properties":
+        return list(wanted.values())
+    if keyword == "anyOf":
+        return list(wanted)
+    return [wanted] if keyword in ("items", "additionalProperties") and isinstance(wanted, Mapping) else []
+
+
 def validate(value: Any, schema: Mapping[str, Any], at: str = "it") -> None:
-    """Hold a value against a JSON schema: the keywords that strict output knows.
+    """Hold a value against a JSON schema that `check_schema` has seen.
 
     Raises:
         Unparsed: the value does not match.
-        ValueError: the schema has a keyword that is not checked here.
     """
     for keyword, wanted in schema.items():
-        if keyword not in ANNOTATIONS:
-            if keyword not in CHECKS:
-                raise ValueError(f"the schema says {keyword!r}, which is not checked; use {', '.join(sorted(CHECKS))}")
-            CHECKS[keyword](value, wanted, at, schema)
+        if check := CHECKS.get(keyword):
+            check(value, wanted, at, schema)
 
 
 def _type(value: Any, wanted: str | list[str], at: str, _: Mapping[str, Any]) -> None:

@@ -41,9 +41,8 @@ class Throttle:
         deadline: float | None,
         say: Callable[[str], None],
     ):
-        self.caps, self.most, self.attempts, self.patience, self.deadline, self.say = (
-            caps, concurrency, attempts, patience, deadline, say,
-        )  # fmt: skip
+        self.caps, self.most, self.attempts = caps, concurrency, attempts
+        self.patience, self.deadline, self.say = patience, deadline, say
         self.cap = self.trouble = ""
         self.in_flight = 0
         self.answered = False

@@ -42,6 +42,7 @@ ENGLISH = frozenset((
 # fmt: on
 WORD = re.compile(r"[^\W\d_]{2,}")
 QUOTED_LATIN = re.compile(r"[\"'“‘「『《]\s?[a-zA-Z]")
+MOSTLY_LATIN, HARDLY_LATIN = 0.9, 0.5  # of the letters; between them a text is of two languages
 CODE_SHARE = 0.015  # of the characters: marks of code that prose does not have
 
 
@@ -50,14 +51,18 @@ def language_mismatch(turn: Turn, min_words: int, min_chars_unspaced: int) -> Sp
     prompt, answer = (_prose(text[:MOST_CHARS]) for text in (turn.question, turn.text))
     if _is_english(prompt) and _is_english(answer):  # most are, and to see it is cheap
         return None
-    if not all(_is_enough(text, min_words, min_chars_unspaced) for text in (prompt, answer)):
+    shares = _latin_share(prompt), _latin_share(answer)
+    in_two_scripts = max(shares) > MOSTLY_LATIN and min(shares) < HARDLY_LATIN
+    in_one_script = min(shares) > MOSTLY_LATIN or max(shares) < HARDLY_LATIN
+    least = (min_words // 2, min_chars_unspaced // 2) if in_two_scripts else (min_words, min_chars_unspaced)
+    if not (in_two_scripts or in_one_script) or not all(_is_enough(text, *least) for text in (prompt, answer)):
+        return None
+    if not prompt.isascii() and QUOTED_LATIN.search(prompt):  # a sentence with the word "opulent"
         return None
     one, other = language_of(prompt), language_of(answer)
     if one is None or other is None or one == other or {one, other} & UNLIKELY or any({one, other} <= some for some in ALIKE):
         return None
-    if not prompt.isascii() and QUOTED_LATIN.search(prompt):  # a sentence with the word "opulent"
-        return None
-    if _is_latin(prompt) == _is_latin(answer) and not (_is_of_one_language(prompt) and _is_of_one_language(answer)):
+    if in_one_script and not (_is_of_one_language(prompt) and _is_of_one_language(answer)):
         return None
     return 0, len(turn.text)
 
@@ -77,9 +82,11 @@ def _is_enough(text: str, min_words: int, min_chars_unspaced: int) -> bool:
     return len(text.split()) >= min_words or (not text.isascii() and len(UNSPACED.findall(text)) >= min_chars_unspaced)
 
 
-def _is_latin(text: str) -> bool:
+def _latin_share(text: str) -> float:
+    if text.isascii():
+        return 1.0
     letters = "".join(WORD.findall(text))
-    return text.isascii() or 2 * sum(map(str.isascii, letters)) > len(letters)
+    return sum(character < "\u0250" for character in letters) / max(len(letters), 1)
 
 
 def _is_of_one_language(text: str) -> bool:

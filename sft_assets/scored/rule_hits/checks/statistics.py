@@ -48,7 +48,7 @@ def symbol_ratio(turn: Turn, most: float, min_words: int) -> Span | None:
     return (0, len(turn.text)) if words and max(turn.text.count("#"), ellipses) > most * len(words) else None
 
 
-BULLETS = ("-", "*", "•", "·", "+", "‣", "◦")
+BULLETS = ("- ", "* ", "+ ", "•", "·", "‣", "◦")
 
 
 def bullet_lines(turn: Turn, most: float, min_lines: int) -> Span | None:
