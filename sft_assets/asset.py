@@ -130,9 +130,11 @@ def materialize(
             log(f"{asset.name}: up to date, version {now.number}")
             return now, False
 
+    start, keep = time.monotonic(), recipe.engine.keep_versions
+
     def write(fill: Callable[[Build], None]) -> Version:
         with house.writing() as con:
-            with Build.begin(con, asset.table, code_version, inputs, recipe.engine.keep_versions, progress, say) as build:
+            with Build.begin(con, asset.table, code_version, inputs, keep, progress, say, start) as build:
                 fill(build)
             return {v.asset: v for v in read_versions(con)}[asset.name]
 

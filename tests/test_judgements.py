@@ -192,6 +192,7 @@ def test_a_judge_that_obeys_a_row_gives_it_no_score_and_no_other_row_any(folder:
     judge(folder)
     assert statuses(folder) == {"scored": 6, "unparsed": 1}
     assert rows(folder, "SELECT DISTINCT score FROM judgements WHERE status = 'scored'") == [(3.0,)]
+    assert rows(folder, "SELECT rule, action FROM rule_hits WHERE rule = 'judge_injection'") == [("judge_injection", "review")]
 
 
 def test_a_text_that_is_too_long_for_the_judge_says_so_and_is_not_cut(folder: Folder, server: ModelServer) -> None:

@@ -25,9 +25,10 @@ from sft_assets.record import Message
 
 CODE = 1  # raised when the same weights give other losses
 STATUSES = ("scored", "tool_call", "no_tokens", "not_in_template", "not_finite")
-FORWARD = 2048  # tokens, padding counted, that go through the model together: more is no faster on a processor
-TOGETHER = 4 * FORWARD  # tokens of the answers that are given together: their pieces of like length share a forward pass
-HEAD = 256  # positions whose logits are in memory together
+FORWARD = 512  # tokens, padding counted, that go through the model together: more are slower, as they leave the caches
+TOGETHER = 16 * FORWARD  # tokens of the answers that are given together: their pieces of like length share a forward pass
+HEAD = 512  # positions whose logits are made together ...
+WORDS = 4096  # ... for so many tokens of the vocabulary at a time: all of them would leave the caches too
 NO_LIMIT = 1 << 20  # a context that says it is longer says nothing
 
 
@@ -203,11 +204,9 @@ class Causal:
             logits = self.model(input_ids=tokens, use_cache=False).logits[rows, columns - 1].float()
             return logits.logsumexp(-1) - logits.gather(-1, targets[:, None])[:, 0]
         hidden = self.model.base_model(input_ids=tokens, use_cache=False).last_hidden_state[rows, columns - 1]
-        losses = []
-        for states, wanted in zip(hidden.split(HEAD), targets.split(HEAD), strict=True):
-            logits = self.model.get_output_embeddings()(states).float()
-            losses.append(logits.logsumexp(-1) - logits.gather(-1, wanted[:, None])[:, 0])
-        return torch.cat(losses)
+        head = self.model.get_output_embeddings()
+        parts = zip(hidden.split(HEAD), targets.split(HEAD), strict=True)
+        return torch.cat([_head_losses(states, head.weight, head.bias, wanted) for states, wanted in parts])
 
     @cached_property
     def _is_head_over_body(self) -> bool:
@@ -220,9 +219,24 @@ class Causal:
             whole = self.model(input_ids=tokens, use_cache=False).logits
             body = self.model.base_model(input_ids=tokens, use_cache=False)
             states = getattr(body, "last_hidden_state", None)
-            if head is None or states is None or states.shape[-1] != head.weight.shape[-1]:
+            if not isinstance(head, torch.nn.Linear) or states is None or states.shape[-1] != head.weight.shape[-1]:
                 return False
             return bool(torch.allclose(head(states), whole, rtol=1e-3, atol=1e-3))
+
+
+def _head_losses(states: Any, weight: Any, bias: Any, targets: Any) -> Any:
+    """-log p of the targets under softmax(states @ weight.T + bias), some words of the vocabulary at a time."""
+    import torch
+
+    total = torch.full(targets.shape, -torch.inf)
+    chosen = torch.empty(targets.shape)
+    for first in range(0, len(weight), WORDS):
+        part = slice(first, first + WORDS)
+        logits = torch.nn.functional.linear(states, weight[part], None if bias is None else bias[part]).float()
+        total = torch.logaddexp(total, logits.logsumexp(-1))
+        here = ((targets >= first) & (targets < first + WORDS)).nonzero()[:, 0]
+        chosen[here] = logits[here, targets[here] - first]
+    return total - chosen
 
 
 def pieces(before: Tokens, answer: Tokens, context: int) -> Iterator[Piece]:

@@ -31,6 +31,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import IO, Any
 
+import psutil
+
 from sft_assets.cores import cores
 from sft_assets.errors import SftError
 from sft_assets.models import smollm2
@@ -42,6 +44,8 @@ CHILD = "sft_assets.models.embedded_child"
 CONTEXT = 8192  # tokens of a prompt and its reply: all that the model can read
 SLOTS = 2  # requests at a time: one keeps a core busy, the next is there when it ends; each takes 190 MB
 START = 120.0  # seconds until it answers; 1 to 2 on an idle machine
+LOOK = 0.3  # seconds for which others are watched before the number of threads is chosen
+BUSY = 20.0  # percent of all cores that others use on a busy machine
 STOP = 2.0  # seconds until a child that was asked to end is killed; it takes 0.02
 LAST_WORDS = 2000  # bytes of the child's log in an error
 
@@ -55,6 +59,13 @@ class EmbeddedServer:
     pid: int
     model: str = EMBEDDED
     slots: int = SLOTS
+
+
+def _threads() -> int:
+    """Every core of an idle machine. Where others work one core less: its threads wait for each other, and a single one that
+    has to share its core holds up all of them, until requests time out."""
+    busy = psutil.cpu_percent(interval=LOOK) > BUSY
+    return max(1, cores() - 1) if busy else cores()
 
 
 @contextmanager
@@ -77,7 +88,7 @@ def embedded_server(say: Callable[[str], None] = lambda words: None) -> Iterator
         "model": EMBEDDED,
         "context": CONTEXT,
         "slots": SLOTS,
-        "threads": max(1, cores() - 1),  # with every core taken, requests of a busy machine time out
+        "threads": _threads(),
     }
     with tempfile.TemporaryFile() as log:
         # a session of its own: Ctrl-C is for this process, which lets requests in flight end first

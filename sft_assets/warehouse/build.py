@@ -130,13 +130,15 @@ class Build:
         keep_versions: int = 5,
         progress: Callable[[int, int | None], None] = lambda done, total: None,
         say: Callable[[str], None] = lambda text: None,
+        since: float | None = None,
     ) -> Iterator[Build]:
-        """Write the next version of `spec`. `inputs`: the data version of each parent, tables or not.
+        """Write the next version of `spec`. `inputs`: the data version of each parent, tables or not. `since`: when work on it
+        began (monotonic clock); default: now.
 
         Raises:
             LawBroken: nothing was stored.
         """
-        start = time.monotonic()
+        start = time.monotonic() if since is None else since
         known = {v.asset: v for v in read_versions(con)}
         number = known[spec.name].number + 1 if spec.name in known else 1
         build = cls(con, spec, number, {name: known[name] for name in inputs if name in known}, progress, say)

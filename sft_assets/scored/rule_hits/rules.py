@@ -43,6 +43,7 @@ CLASSES = (
     "empty_or_echo",
     "repeats",
     "merged_instructions",
+    "injection",
     "refusals",
     "placeholders",
     "identity",
