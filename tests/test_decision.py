@@ -49,7 +49,7 @@ def test_the_hardest_signal_decides_and_the_most_telling_comes_first(signals: Si
 
 
 def test_a_row_is_not_kept_on_the_word_of_a_judge_alone() -> None:
-    """A judge that obeys a row may give it the best score, or call it another task: the rule that saw the order still speaks."""
+    """A judge that obeys a row may give it the best score, or call it another task; the rule that saw the order speaks."""
     policy = Policy({"judge_injection": "review"}, POLICY.thresholds)
     assert outcome(Signals(rules=("judge_injection",), scores={"helpfulness": 4.0}, candidate="other"), policy) == (
         "review",

@@ -12,13 +12,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from sft_assets.asset import Asset, materialize
-from sft_assets.combined import asset as combined
 from sft_assets.errors import LawBroken, SftError
 from sft_assets.folder import Folder
-from sft_assets.raw import asset as raw
 from sft_assets.recipe import Recipe
-from sft_assets.record import Conversation, Message, content_hash, digest, messages_array, uuids
+from sft_assets.record import Conversation, Message, uuids
 from sft_assets.scored import asset as scored_module
 from sft_assets.scored.asset import scored
 from sft_assets.scored.decision import Decision
@@ -28,16 +25,14 @@ from sft_assets.scored.likelihoods import TABLE as LIKELY
 from sft_assets.scored.rewards import TABLE as REWARDED
 from sft_assets.scored.rule_hits.asset import rule_hits
 from sft_assets.scored.rule_hits.rules import rules
-from sft_assets.warehouse import Build, Table, Version, Warehouse
+from sft_assets.warehouse import Build, Warehouse
 from sft_assets.what_if import changed_recipe, what_if
+from tests import made_rows
+from tests.made_rows import chat, hash_of, id_of, make, query
 
 REFUSAL = "I'm sorry, but I can't help with that."
 MOJIBAKE = "The cafÃ© is closed."
 DISCLAIMER = "That is a matter of taste, but as an AI language model I have none."
-
-
-def chat(*turns: str, **more: Any) -> Conversation:
-    return Conversation([Message(("user", "assistant")[i % 2], text) for i, text in enumerate(turns)], **more)
 
 
 MIXED = [
@@ -53,54 +48,15 @@ MIXED = [
 
 # ------------------------------------------------------------------------------------------------------------ the assets
 
-# the columns of the real tables, of which these tests fill in what matters here
-RAW = dataclasses.replace(raw.TABLE, laws=())
-COMBINED = dataclasses.replace(combined.TABLE, laws=())
-DECONTAMINATED = Table(
-    "decontaminated", {"row_id": "UUID", "content_hash": "UUID", "paraphrase_of": "VARCHAR"}, after="combined"
-)
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     return Folder.at(tmp_path)
 
 
-def hash_of(c: Conversation) -> bytes:
-    return content_hash(c.messages, c.rejected, c.tools)
-
-
-def id_of(c: Conversation) -> bytes:
-    return digest(hash_of(c), repr((c.kind, c.label, c.path)).encode())
-
-
 def fill(folder: Folder, conversations: Sequence[Conversation], near: Collection[Conversation] = ()) -> None:
-    """The states up to decontaminated, made by hand, and no scores. `path` tells rows of equal content apart. near: those that
-    may be test items."""
-    ids, hashes = uuids(map(id_of, conversations)), uuids(map(hash_of, conversations))
-    with Warehouse(folder.database).writing() as con:
-        with Build.begin(con, RAW, "1", {}) as build:
-            n = len(conversations)
-            build.records_in = n
-            positions = pa.array(range(n), pa.int64())
-            files = pa.array(["a.json"] * n, pa.string())
-            build.insert(pa.table({"row_id": ids, "record_hash": hashes, "source_file": files, "source_row": positions}))
-        with Build.begin(con, COMBINED, "1", {"raw": "1"}) as build:
-            contents = {
-                "content_hash": hashes,
-                "messages": messages_array([c.messages for c in conversations]),
-                "rejected": messages_array([c.rejected for c in conversations]),
-                "tools": pa.array([c.tools for c in conversations], pa.string()),
-            }
-            build.store("contents", "content_hash", pa.table(contents))
-            kinds, labels = (
-                pa.array([c.kind for c in conversations], pa.string()),
-                pa.array([c.label for c in conversations], pa.bool_()),
-            )
-            build.insert(pa.table({"row_id": ids, "record_id": ids, "content_hash": hashes, "kind": kinds, "label": labels}))
-        with Build.begin(con, DECONTAMINATED, "1", {"combined": "1"}) as build:
-            marks = pa.array(["exam 1" if c in near else None for c in conversations], pa.string())
-            build.insert(pa.table({"row_id": ids, "content_hash": hashes, "paraphrase_of": marks}))
+    """Rows of which no model has said anything."""
+    made_rows.fill(folder, conversations, near)
     give(folder)
 
 
@@ -138,16 +94,6 @@ def said(score: float | str) -> dict[str, Any]:
     if isinstance(score, str):
         return {"status": score, "raw": "???"}
     return {"status": "scored", "score": score, "reason": f"It is a {score:g}."}
-
-
-def make(folder: Folder, *assets: Asset, **sections: Any) -> list[Version]:
-    recipe = Recipe.model_validate(sections)
-    return [materialize(asset, folder, recipe, {}, again=True)[0] for asset in assets]
-
-
-def query(folder: Folder, sql: str) -> list[tuple[Any, ...]]:
-    with Warehouse(folder.database).reading() as con:
-        return con.execute(sql).fetchall()
 
 
 def verdicts(folder: Folder) -> dict[bytes, tuple[str, list[str]]]:

@@ -3,8 +3,8 @@
     .venv/bin/python -m tests.speed.rules [ROWS]
 
 Rows are drawn (seeded) from the corpus of public data where it is there, else made of the rules' own examples in sentences of
-a seeded grammar. Ours: all rules, with their checks and exceptions, from Arrow batches to a table of hits, in one process and in
-one for each core. `re.search`: the patterns only, in one process. In turns; the figures are medians.
+a seeded grammar. Ours: all rules, with their checks and exceptions, from Arrow batches to a table of hits, in one process and
+in one for each core. `re.search`: the patterns only, in one process. In turns; the figures are medians.
 
     .venv/bin/python -m tests.speed.rules hits [RULE [COUNT]]
 
