@@ -107,10 +107,12 @@ def materialize(
     inputs: Mapping[str, str],
     log: Callable[[str], None] = lambda _: None,
     again: bool = False,
+    run: str = "",
 ) -> tuple[Version, bool]:
     """Bring an asset up to date: (its version, whether anything was written).
 
-    With equal code and inputs the version that the database has is returned at once, unless `again`.
+    With equal code and inputs the version that the database has is returned at once, unless `again`. run: what the ledger of
+    model calls calls it.
 
     Raises:
         SftError: a sentence for people. Nothing was stored.
@@ -141,7 +143,7 @@ def materialize(
     if (fill := asset.fill) is not None:
         return write(lambda build: fill(build, folder, recipe)), True
     assert asset.gather is not None
-    gathered = Evidence(house, {p: known[p] for p in asset.deps if p in known}, progress, say)
+    gathered = Evidence(house, {p: known[p] for p in asset.deps if p in known}, progress, say, run=run)
     asset.gather(gathered, folder, recipe)
     return write(gathered.store), True
 
@@ -197,7 +199,7 @@ def to_dagster(asset: Asset, folder: Folder, recipe: Recipe, observed: Mapping[s
         again = context.run.tags.get("sft/again") == "true"
         inputs = {d: observed[d]() for d in asset.deps if d in observed}
         try:
-            version, written = materialize(asset, folder, recipe, inputs, context.log.info, again)
+            version, written = materialize(asset, folder, recipe, inputs, context.log.info, again, context.run.run_id)
         except SftError as error:
             for name in error.laws if isinstance(error, LawBroken) else []:
                 failed = dg.AssetCheckEvaluation(

@@ -169,6 +169,8 @@ def status(
     if files:
         show.files(space.versions())
     show.funnel(space)
+    show.evidence(space.versions())
+    show.ledger(space.spending())
     if review:
         show.marked(space.marked(review))
     stale = space.plan()

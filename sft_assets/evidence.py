@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
@@ -58,7 +57,7 @@ class Evidence:
     progress: Callable[[int, int | None], None] = lambda done, total: None
     say: Callable[[str], None] = lambda text: None
     notes: dict[str, Any] = field(default_factory=dict)
-    run: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ"))
+    run: str = ""
     _tables: list[pa.Table] = field(default_factory=list)
 
     def of(self, parent: str) -> str:

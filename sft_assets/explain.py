@@ -216,7 +216,9 @@ def _signals(con: duckdb.DuckDBPyConnection, row_id: str, versions: dict[str, Ve
     if judged and "judgements" in versions:
         said = f"SELECT rubric, reason FROM {versions['judgements'].table} WHERE content_hash = ?::UUID AND reason IS NOT NULL"
         evidence |= {
-            f"judge, {rubric}": f"{judged[rubric]:g}  {reason}" for rubric, reason in con.execute(said, [content]).fetchall()
+            f"judge, {rubric}": f"{judged[rubric]:g}  {reason}"
+            for rubric, reason in con.execute(said, [content]).fetchall()
+            if rubric in judged
         }
     return "marked for review" if verdict == "review" else "", {k: v for k, v in evidence.items() if v not in (None, "")}
 

@@ -356,7 +356,7 @@ class Scored(Section):
     """The decision over the signals."""
 
     thresholds: dict[str, Limits] = Field(
-        default={}, description="rubric, ifd, conditional_loss, unconditional_loss, end_loss or reward: its limits"
+        default={}, description="rubric, ifd, likelihood, conditional_loss, unconditional_loss, end_loss or reward: its limits"
     )
     same_item: Literal["drop", "review"] = Field(default="drop", description="a candidate judged to be the test item")
     other_item: Literal["keep", "review"] = Field(default="keep", description="a candidate judged to be another task")
@@ -417,6 +417,18 @@ class Recipe(Section):
     exported: Exported = Exported()
     models: dict[str, ModelSettings] = Field(default={}, description="how each model is asked, by name")
     engine: Engine = Engine()
+
+    @model_validator(mode="after")
+    def _money_has_prices(self) -> Recipe:
+        for name in ("judgements", "contamination_judgements"):
+            section = getattr(self, name)
+            price = self.models.get(section.model, ModelSettings()).price
+            if section.money is not None and section.model != EMBEDDED and price == Price():
+                raise ValueError(
+                    f"{name}.money is a cap, but there is no price for it to be kept by: say models: {{{section.model}: "
+                    "{price: {input: ..., output: ...}}} (of a million tokens)"
+                )
+        return self
 
     @field_validator("sources")
     @classmethod
@@ -493,13 +505,13 @@ def _explain(model: type[BaseModel], path: Path, document: strict_yaml.Document,
     place = ".".join(str(step) for step in loc if step != "[key]")
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
-        message = f"unknown name; {did_you_mean(str(loc[-1]), _model_at(model, loc[:-1]).model_fields)}"
+        message = f"unknown name; {did_you_mean(str(loc[-1]), model_at(model, loc[:-1]).model_fields)}"
     elif "input" in error and not isinstance(error["input"], dict):
         message += f" (it says {error['input']!r})"
     return f"{path}:{line}: {place}: {message}" if place else f"{path}: {message}"
 
 
-def _model_at(model: type[BaseModel], loc: tuple[Any, ...]) -> type[BaseModel]:
+def model_at(model: type[BaseModel], loc: tuple[Any, ...]) -> type[BaseModel]:
     for step in loc:
         if isinstance(step, int) or step not in model.model_fields:  # an element of a list, a key of a mapping
             continue

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sft_assets.decontaminated.check import Check
     from sft_assets.evidence import Estimate
     from sft_assets.explain import Life
+    from sft_assets.models.door import Spent
     from sft_assets.scored.judgements.check import Check as JudgeCheck
     from sft_assets.verbs import Workspace
     from sft_assets.warehouse import Version
@@ -192,7 +193,7 @@ def sides_of_the_cut(result: WhatIf) -> None:
     """Rows or pairs just on this and just on that side of a threshold."""
     for name, entries in result.samples.items():
         title = name.removeprefix("sample_").replace("_", " ")
-        out.print(f"[bold]{plain(title)}{'' if title.endswith(('dropped', 'kept')) else ' the cut'}[/]")
+        out.print(f"[bold]{plain(title)}{'' if title.endswith(('dropped', 'kept', 'marked')) else ' the cut'}[/]")
         for entry in entries:
             how, row, text, *other = (plain(str(value)) for value in entry.values())
             out.print(f"  {how}  {row} {short(text)}", soft_wrap=True)
@@ -230,6 +231,26 @@ def funnel(space: Workspace) -> None:
     if exported:
         for path in exported.report.get("files", []):
             out.print(f"exported to {plain(str(space.folder))}/{plain(path)}")
+
+
+def evidence(versions: Mapping[str, Version]) -> None:
+    """What models have scored, and what they were not asked about."""
+    for name in ("likelihoods", "judgements", "contamination_judgements", "rewards"):
+        report = versions[name].report if name in versions else {}
+        if not report.get("wanted"):
+            continue
+        stopped = f"; [yellow]{plain(report['stopped'])}[/]" if "stopped" in report else ""
+        line = f"{name}: {report['wanted'] - report['unscored']:,} of {report['wanted']:,} scored by {plain(report['model'])}"
+        out.print(line + stopped, soft_wrap=True)
+
+
+def ledger(spent: Mapping[tuple[str, str], Spent]) -> None:
+    """What was spent on language models."""
+    for (asset, model), one in spent.items():
+        out.print(
+            f"[dim]spent on {plain(model)} for {asset}: {one.calls:,} calls, {one.tokens:,} tokens, {one.cost:,.4f}[/]",
+            soft_wrap=True,
+        )
 
 
 def marked(rows: Sequence[tuple[str, list[str], str]]) -> None:
@@ -331,7 +352,10 @@ def judge(found: JudgeCheck) -> None:
         )
         table.add_row(line.what, *cells, f"[dim]{line.reading}[/]")
     out.print(table)
-    out.print(f"a kept row took {found.tokens_per_kept_row:,.0f} tokens and cost {found.cost_per_kept_row:.6f}")
+    out.print(
+        f"a row that was judged and kept took {found.tokens_per_kept_row:,.0f} tokens and cost {found.cost_per_kept_row:.6f}, "
+        "by all rubrics and runs"
+    )
     out.print(f"[dim]this check made {found.calls:,} calls, which cost {found.cost:.4f}[/]")
     if found.stopped:
         out.print(f"[yellow]{plain(found.stopped)}[/]", soft_wrap=True)

@@ -34,6 +34,7 @@ from sft_assets.warehouse.versions import read_versions
 
 if TYPE_CHECKING:
     from sft_assets.decontaminated.check import Check
+    from sft_assets.models.door import Spent
     from sft_assets.scored.judgements.check import Check as JudgeCheck
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -103,6 +104,10 @@ def check_judge(
     versions = space.versions()
     if absent := [name for name in ("decontaminated", "rule_hits", "judgements") if name not in versions]:
         raise SftError(f"a judge is measured on what it judged; {absent[0]} is not built yet: `sft run judgements`")
+    if versions["judgements"].code_version != asset_named("judgements").code_version(space.folder, space.recipe):
+        raise SftError(
+            "the judgements there are come from another model, rubric or budget than the recipe's: `sft run judgements`"
+        )
     evidence = Evidence(warehouse(space.folder, space.recipe), versions, say=say)
     return check(evidence, space.folder, space.recipe, rubric, rows, progress)
 
@@ -136,6 +141,12 @@ class Workspace:
             return {}
         with house.reading() as con:
             return {v.asset: v for v in read_versions(con)}
+
+    def spending(self) -> dict[tuple[str, str], Spent]:
+        """What was spent on models so far, by asset and model."""
+        from sft_assets.models.door import Calls
+
+        return Calls(self.folder.calls).totals() if self.folder.calls.exists() else {}
 
     def marked(self, most: int) -> list[tuple[str, list[str], str]]:
         """Kept rows that are marked for review: the first characters of the id, the reasons, what the answer says. Of each

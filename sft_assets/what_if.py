@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from sft_assets.asset import Asset, warehouse
 from sft_assets.errors import SftError, did_you_mean
 from sft_assets.folder import Folder
-from sft_assets.recipe import Recipe
+from sft_assets.recipe import Recipe, model_at
 from sft_assets.runs import INPUTS, input_version
 from sft_assets.warehouse import Build
 from sft_assets.warehouse.versions import read_versions
@@ -74,6 +74,8 @@ def changed_recipe(recipe: Recipe, section: str, settings: Sequence[str]) -> Rec
         at = data
         for step in steps[:-1]:
             at = at.setdefault(step, {})
+            if not isinstance(at, dict):
+                raise SftError(f"--set {setting}: {step} is a value, and has no {steps[-1]}")
         at[steps[-1]] = value
     try:
         return Recipe.model_validate(data)
@@ -81,7 +83,7 @@ def changed_recipe(recipe: Recipe, section: str, settings: Sequence[str]) -> Rec
         wrong = error.errors()[0]
         place = ".".join(map(str, wrong["loc"]))
         if wrong["type"] == "extra_forbidden":
-            known = Recipe.model_fields[section].annotation.model_fields  # type: ignore[union-attr]
+            known = model_at(Recipe, wrong["loc"][:-1]).model_fields
             raise SftError(f"--set: there is no {place}; {did_you_mean(str(wrong['loc'][-1]), known)}") from None
         raise SftError(f"--set: {place}: {wrong['msg'].removeprefix('Value error, ')}") from None
 
@@ -157,7 +159,20 @@ def _compared(build: Build, now: str, report: Mapping[str, Any]) -> WhatIf:
     """
     result.come = build.con.execute(come).fetchall()
     result.samples = {name: then[name] for name in then if name.startswith("sample_just_") and then[name]}
+    if "review_reasons" in build.spec.columns:
+        result.samples |= {f"sample_{side}": some for side in ("marked", "unmarked") if (some := _marks(build, now, side))}
     return result
+
+
+def _marks(build: Build, now: str, side: str) -> list[dict[str, Any]]:
+    """Rows that would be marked for review and are not, or the other way round."""
+    more, less = (build.table, now) if side == "marked" else (now, build.table)
+    rows = build.con.execute(f"""
+        SELECT m.review_reasons[1], left(row_id::VARCHAR, 8), left(messages[-1].content, 200)
+        FROM {more} AS m JOIN {less} AS l USING (row_id) JOIN store.contents AS t ON t.content_hash = m.content_hash
+        WHERE m.verdict = 'review' AND l.verdict != 'review' ORDER BY row_id LIMIT {SAMPLE}
+    """).fetchall()
+    return [{"reason": reason, "row": row, "text": text} for reason, row, text in rows]
 
 
 def is_nothing(result: WhatIf) -> bool:

@@ -23,8 +23,13 @@ from sft_assets.raw.asset import raw
 from sft_assets.recipe import Recipe
 from sft_assets.record import Message, messages_array, uuids
 from sft_assets.scored.asset import scored
+from sft_assets.scored.judgements.asset import judgements
+from sft_assets.scored.judgements.contamination import contamination_judgements
+from sft_assets.scored.likelihoods import likelihoods
+from sft_assets.scored.rewards import rewards
 from sft_assets.scored.rule_hits.asset import rule_hits
 from sft_assets.warehouse import Build, Version, Warehouse
+from tests.conftest import NO_MODELS
 
 import pyarrow as pa  # isort: skip
 
@@ -198,7 +203,8 @@ def test_a_higher_threshold_marks_less(tmp_path: Path) -> None:
 
 
 def test_a_candidate_is_up_for_review_and_explained(tmp_path: Path) -> None:
-    built(tmp_path, [CLEAN, OTHER_WORDS], chain=(*CHAIN, rule_hits, scored))
+    evidence = (rule_hits, likelihoods, judgements, contamination_judgements, rewards)
+    built(tmp_path, [CLEAN, OTHER_WORDS], chain=(*CHAIN, *evidence, scored), **NO_MODELS)
     ((row_id,),) = query(tmp_path, "SELECT row_id::VARCHAR FROM scored WHERE verdict = 'review'")
     assert row_id in {str(r[0]) for r in query(tmp_path, "SELECT row_id FROM decontaminated WHERE paraphrase_of IS NOT NULL")}
     (life,) = explain(Warehouse(Folder(tmp_path).database), row_id, [a.name for a in (*CHAIN, scored) if a.table.is_state])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import random
+import re
 import sqlite3
 import threading
 import time
@@ -717,8 +718,10 @@ def test_a_named_model_without_a_key_is_told_which_variable_to_set(path: Path, m
     ):
         list(opened.ask(calls(1)))
     monkeypatch.setenv("OPENAI_API_KEY", "k")
+    assert Endpoint.of_environment("gpt-x").base_url == "http://127.0.0.1:9/v1"
     monkeypatch.delenv("OPENAI_BASE_URL")
-    assert Endpoint.of_environment("gpt-x").base_url == OPENAI
+    with pytest.raises(SftError, match=rf"'gpt-x', but OPENAI_BASE_URL is not set.*{re.escape(OPENAI)}"):
+        Endpoint.of_environment("gpt-x")  # rows go to no address that nobody named
 
 
 @pytest.mark.parametrize("address", ["localhost:8000", "ftp://host/v1", "http://", "http://[::1", "nonsense"])

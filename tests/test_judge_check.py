@@ -196,7 +196,7 @@ def test_a_plan_says_what_would_be_asked_and_what_it_would_cost(folder: Folder, 
     say(folder, judgements={"model": MODEL, "rows": 15}, models={MODEL: price}, **NO_LIKELIHOODS)
     space = Workspace.open(folder.root)
     unknown = space.estimates(space.plan())["judgements"]
-    assert (unknown.contents, unknown.calls, unknown.bound) == (15, 15, True)
+    assert (unknown.contents, unknown.calls, unknown.bound) == (15, 45, True)  # each with a longer one and a repair, at worst
     assert (unknown.tokens, unknown.cost) == (None, None)
     space.run(["rule_hits"], say=lambda _: None)
     known = space.estimates(space.plan())["judgements"]
@@ -219,12 +219,15 @@ def test_a_plan_is_an_upper_bound_where_something_upstream_is_stale(folder: Fold
     say(folder, **settings, deduped={"threshold": 0.5})
     space = Workspace.open(folder.root)
     bound = space.estimates(space.plan())["judgements"]
-    assert (bound.contents, bound.calls, bound.bound) == (20, 20, True)
+    assert (bound.contents, bound.calls, bound.bound) == (20, 60, True)
     assert bound.tokens is not None
     before = sum(len(request.last) + len(request.first) for request in server.seen) / 4
     assert bound.tokens > before
-    say(folder, **{**settings, "judgements": {"model": MODEL, "rows": None, "calls": 7, "tokens": 500, "money": 0.5}})
+    caps = {"calls": 7, "tokens": 500, "money": 0.5}
+    say(
+        folder, **{**settings, "judgements": {"model": MODEL, "rows": None, **caps}, "models": {MODEL: {"price": {"input": 1}}}}
+    )
     put(folder, "b.jsonl", [row(i) for i in range(20, 30)])
     capped = Workspace.open(folder.root)
     most = capped.estimates(capped.plan())["judgements"]
-    assert (most.contents, most.calls, most.tokens) == (None, 7, 500)
+    assert (most.contents, most.calls, most.tokens, most.cost) == (None, 7, 500, 0.5)

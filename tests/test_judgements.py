@@ -23,6 +23,7 @@ from sft_assets.raw.asset import raw
 from sft_assets.scored.judgements.asset import judgements
 from sft_assets.scored.judgements.contamination import contamination_judgements
 from sft_assets.scored.rule_hits.asset import rule_hits
+from sft_assets.verbs import Workspace
 from sft_assets.warehouse import Version
 from tests.conftest import build, put, rows, say
 from tests.model_server import Answer, ModelServer, Request, chat, error
@@ -303,3 +304,40 @@ def test_a_verdict_that_cannot_be_read_is_no_verdict(folder: Folder, server: Mod
     server.script = lambda request: chat('{"verdict": "perhaps"}')
     candidates(folder, judge=True)
     assert rows(folder, "SELECT DISTINCT status, verdict FROM contamination_judgements") == [("unparsed", None)]
+
+
+def test_a_row_with_a_candidate_that_was_not_asked_about_is_not_judged(folder: Folder, server: ModelServer) -> None:
+    server.script = lambda request: chat('{"reason": "Another one.", "verdict": "other"}')
+    candidates(folder, judge=True, calls=0)
+    found = rows(folder, "SELECT DISTINCT status, verdict FROM contamination_judgements")
+    assert found == [("not_asked", None)]
+
+
+def test_a_model_without_temperature_or_log_probabilities_is_asked_without_them(folder: Folder, server: ModelServer) -> None:
+    put(folder, "a.jsonl", [row(i) for i in range(6)])
+
+    def script(request: Request) -> Answer:
+        for name in ("temperature", "logprobs"):
+            if name in request.body:
+                return error(400, f"Unsupported parameter: '{name}' is not supported with this model.", param=name)
+        return chat("5")
+
+    server.script = script
+    judge(folder, rubrics=["deita_quality"])
+    assert rows(folder, "SELECT DISTINCT status, score FROM judgements") == [("scored", 5.0)]
+
+
+def test_the_key_is_in_no_log_run_record_or_export(folder: Folder, server: ModelServer) -> None:
+    """Row 20 of the failures, through Dagster and up to the export."""
+    put(folder, "a.jsonl", [row(i) for i in range(6)])
+    say(folder, judgements={"model": MODEL, "rows": None}, likelihoods={"rows": 0})
+    server.script = lambda request: error(401, f"Incorrect API key: {request.headers['Authorization']}")
+    with pytest.raises(SftError):
+        Workspace.open(folder.root).run(say=lambda _: None)
+    server.script = lambda request: chat()
+    Workspace.open(folder.root).run(say=lambda _: None)
+    files = [path for path in folder.root.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".parquet" for path in files)
+    assert any(".dagster" in path.parts and path.suffix == ".db" for path in files)
+    for path in files:
+        assert b"canary-of-the-tests" not in path.read_bytes(), path

@@ -392,6 +392,7 @@ def test_an_entry_names_one_place_and_says_of_it_what_it_can_have(entry: dict[st
         ("judgements: {rows: -1}\n", ":1: judgements.rows: "),
         ("judgements: {minutes: 0}\n", ":1: judgements.minutes: "),
         ("scored: {actions: {refusal: drop}}\n", ":1: scored.actions: unknown name"),
+        ("judgements: {model: m, money: 5}\n", "judgements.money is a cap, but there is no price"),
     ],
 )
 def test_what_is_wrong_within_a_mapping_is_found_there(tmp_path: Path, text: str, said: str) -> None:

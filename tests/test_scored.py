@@ -342,6 +342,9 @@ def test_what_if_shows_both_sides_of_a_threshold_and_asks_nobody(folder: Folder,
     assert found.marks == {"helpfulness_below": (0, 10)}
     assert (len(found.go), len(found.samples["sample_just_dropped"]), len(found.samples["sample_just_kept"])) == (10, 10, 10)
     assert {entry["score"] for entry in found.samples["sample_just_kept"]} == {"helpfulness 2"}
+    assert {entry["reason"] for entry in found.samples["sample_marked"]} == {"helpfulness_below"}
+    assert len(found.samples["sample_marked"]) == 10
+    assert "sample_unmarked" not in found.samples
     assert len(verdicts(folder)) == 40
 
 

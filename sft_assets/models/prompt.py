@@ -30,6 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from sft_assets import strict_yaml
 from sft_assets.errors import SftError, did_you_mean
 from sft_assets.models.door import Call
+from sft_assets.models.door.structured import check_schema
 from sft_assets.recipe import EMBEDDED
 from sft_assets.record import Message
 
@@ -179,6 +180,11 @@ def load(name: str, own: Path | None = None, fields: frozenset[str] = frozenset(
         place = ".".join(map(str, wrong["loc"]))
         line = document.line(wrong["loc"]) if wrong["loc"] else 1
         raise SftError(f"{path}:{line}: {place}: {wrong['msg'].removeprefix('Value error, ')}") from None
+    if header.reply is not None:
+        try:
+            check_schema(header.reply)
+        except SftError as error:
+            raise SftError(f"{path}: schema: {error}") from None
     pieces = PART.split(text[front.end() :])
     parts = tuple(zip(pieces[1::2], pieces[2::2], strict=True))
     if pieces[0].strip() or not any(role == "user" for role, _ in parts):

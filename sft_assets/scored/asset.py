@@ -26,10 +26,10 @@ from sft_assets.errors import SftError, did_you_mean
 from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe
 from sft_assets.scored.decision import Policy, Signals, decide
+from sft_assets.scored.judgements.rubrics import LIKELIHOODS
 from sft_assets.scored.rule_hits.rules import actions, check_names, chosen, decision_version, rules
 from sft_assets.warehouse import Build, Law, Table
 
-LIKELIHOODS = ("ifd", "likelihood", "conditional_loss", "unconditional_loss", "end_loss")
 TABLE = Table(
     "scored",
     columns={
@@ -348,7 +348,8 @@ def _sides(build: Build, recipe: Recipe) -> dict[str, list[dict[str, Any]]]:
         FROM {build.parents["decontaminated"].rows} JOIN scored_scores USING (content_hash) JOIN scored_limits USING (score)
         WHERE action = 'drop' AND (lowest IS NOT NULL OR highest IS NOT NULL)
         QUALIFY row_number() OVER (
-            PARTITION BY gone ORDER BY least(abs(value - coalesce(lowest, 1e9)), abs(value - coalesce(highest, 1e9))), row_id
+            PARTITION BY score, gone
+            ORDER BY least(abs(value - coalesce(lowest, 1e9)), abs(value - coalesce(highest, 1e9))), row_id
         ) <= {EXAMPLES}
         ORDER BY score, value, row_id
     """).fetchall()

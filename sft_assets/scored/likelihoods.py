@@ -38,7 +38,7 @@ TABLE = Table(
     columns={
         "content_hash": "UUID",
         "status": "VARCHAR",
-        **dict.fromkeys(NUMBERS, "FLOAT"),
+        **dict.fromkeys(NUMBERS, "DOUBLE"),
         "answer_tokens": "INTEGER",
         "prompt_cut": "BOOLEAN",
         "windows": "INTEGER",
@@ -130,7 +130,7 @@ def _table(found: Results) -> pa.Table:
 
 def _floats(values: Any) -> pa.Array:
     """Rounded, so that the version's hash is the same wherever they were computed; NaN is NULL."""
-    return pa.array(np.round(values, DECIMALS).astype(np.float32), from_pandas=True)
+    return pa.array(np.round(values, DECIMALS), from_pandas=True)
 
 
 def _sample(evidence: Evidence, table: pa.Table) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ from sft_assets.warehouse import Law, Table
 DECIMALS = 4
 TABLE = Table(
     "rewards",
-    columns={"content_hash": "UUID", "status": "VARCHAR", "reward": "FLOAT", "tokens": "INTEGER", "model": "VARCHAR"},
+    columns={"content_hash": "UUID", "status": "VARCHAR", "reward": "DOUBLE", "tokens": "INTEGER", "model": "VARCHAR"},
     is_state=False,
     laws=(
         Law(
@@ -82,7 +82,7 @@ def _table(found: Results, model: str) -> pa.Table:
         {
             "content_hash": found.contents,
             "status": pa.array([STATUSES[int(code)] for code in status], pa.string()),
-            "reward": pa.array(np.round(reward.astype(np.float64), DECIMALS).astype(np.float32), from_pandas=True),
+            "reward": pa.array(np.round(reward.astype(np.float64), DECIMALS), from_pandas=True),
             "tokens": pa.array(tokens.astype(np.int32)),
             "model": pa.array([model] * len(status), pa.string()),
         }

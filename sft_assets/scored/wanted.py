@@ -52,7 +52,8 @@ def select(
         CREATE OR REPLACE TEMP TABLE wanted_contents AS
         WITH answered AS (
             SELECT content_hash FROM store.contents
-            WHERE messages[-1].role = 'assistant' AND (trim(messages[-1].content) != '' OR messages[-1].tool_calls IS NOT NULL)
+            WHERE messages[-1].role = 'assistant'
+              AND (trim(messages[-1].content, E' \\t\\r\\n') != '' OR messages[-1].tool_calls IS NOT NULL)
         )
         SELECT DISTINCT d.content_hash
         FROM {decontaminated} AS d SEMI JOIN answered USING (content_hash)
@@ -86,8 +87,9 @@ def sizes_of(con: duckdb.DuckDBPyConnection, contents: pa.Table) -> dict[bytes, 
     return sizes
 
 
-def longest(evidence: Evidence) -> int:
-    """The bytes of the messages of the longest content that was ever stored."""
+def largest(evidence: Evidence, rows: int, marks: int) -> int:
+    """The bytes of the `rows` largest contents that were ever stored, and of `marks` bytes around each of their turns."""
     with evidence.reading() as con:
-        ((size,),) = con.execute(f"SELECT coalesce(max({BYTES}), 0)::BIGINT FROM store.contents").fetchall()
+        sizes = f"SELECT {BYTES} + {marks} * len(messages) AS size FROM store.contents ORDER BY size DESC LIMIT {rows}"
+        ((size,),) = con.execute(f"SELECT coalesce(sum(size), 0)::BIGINT FROM ({sizes})").fetchall()
     return int(size)

@@ -39,7 +39,7 @@ class Door:
 
     path: of the cache, D/calls.sqlite. asset: whose ledger it is, and whose name messages say. caps: of this run; its `rows`
     are the caller's concern. endpoint: where the model answers; default: the embedded server for `embedded`, started with the
-    first call that is not known, else what the environment says.
+    first call that is not known, else what the environment says. again: the command that goes on, for messages.
 
     Raises:
         SftError: the cache is damaged; there is no address or key; the endpoint does not answer, or turns every request down.
@@ -56,10 +56,11 @@ class Door:
         say: Callable[[str], None] = lambda text: None,
         endpoint: Endpoint | None = None,
         patience: Patience | None = None,
+        again: str = "",
     ):
         self.calls, self.asset, self.model, self.say, self.endpoint = Calls(path), asset, model, say, endpoint
         self.settings, self.caps, self.patience = settings or ModelSettings(), caps or Budget(), patience or Patience()
-        self.run = run or uuid.uuid4().hex
+        self.run, self.again = run or uuid.uuid4().hex, again or f"sft run --again {asset}"
         self.spent = Spent()
         self._began = time.monotonic()
         self._id, self._started = uuid.uuid4().hex, time.time()
@@ -76,7 +77,7 @@ class Door:
         if not cap:
             return None
         most = getattr(self.caps, cap)
-        return f"{self.asset} stopped at its cap of {cap} ({most:,}); `sft run --again {self.asset}` goes on"
+        return f"{self.asset} stopped at its cap of {cap} ({most:,}); `{self.again}` goes on"
 
     def __enter__(self) -> Door:
         self._writer = Writer(self.calls, self.run, self.model, self._ledger, self._results.put)
@@ -204,7 +205,7 @@ class Door:
             raise SftError(
                 f"{self.asset}: {self.model!r} at {asker.session.endpoint.base_url} cannot be asked: {trouble}. "
                 f"{self._writer.written:,} replies of this run are kept in {self.calls.path}; when it is mended, "
-                f"`sft run {self.asset}` asks only for the rest"
+                f"`{self.again}` asks only for the rest"
             )
 
 

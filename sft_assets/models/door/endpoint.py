@@ -2,7 +2,7 @@
 
     Endpoint.of_environment("gpt-5-mini")   ->   Endpoint(base_url='https://api.openai.com/v1', model='gpt-5-mini')
 
-OPENAI_API_KEY must be set for every model but `embedded`; without OPENAI_BASE_URL the address is OpenAI's own. A user and
+OPENAI_BASE_URL and OPENAI_API_KEY must be set for every model but `embedded`: no address is taken for granted. A user and
 password in the address go as basic authentication, in the place of the key. Proxies of the environment are used, but never for
 an address of this machine; redirects are not followed, so that data goes nowhere else.
 """
@@ -52,16 +52,17 @@ class Endpoint:
         """The endpoint of OPENAI_BASE_URL and OPENAI_API_KEY.
 
         Raises:
-            SftError: the key is not set, or the address is none.
+            SftError: address or key is not set, or the address is none.
         """
         key, address = (os.environ.get(name, "").strip() for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"))
-        if not key:
-            more = "" if address else ", and OPENAI_BASE_URL to the address where it is not a model of OpenAI"
+        absent = [name for name, value in (("OPENAI_API_KEY", key), ("OPENAI_BASE_URL", address)) if not value]
+        if absent:  # no address is taken for granted: rows go nowhere that nobody named
             raise SftError(
-                f"the recipe names the model {model!r}, but OPENAI_API_KEY is not set. Set it (to any word where the server "
-                f"needs no key){more}; or name the model `embedded`, which comes with the package"
+                f"the recipe names the model {model!r}, but {' and '.join(absent)} is not set. Set OPENAI_BASE_URL to its "
+                f"address ({OPENAI} for OpenAI's own) and OPENAI_API_KEY to its key (any word where it needs none); or name "
+                "the model `embedded`, which comes with the package"
             )
-        return cls.at(address or OPENAI, key, model)
+        return cls.at(address, key, model)
 
     @classmethod
     def at(cls, address: str, key: str, model: str) -> Endpoint:

@@ -11,6 +11,7 @@ What an endpoint turns out not to have (a strict schema, the parameter max_token
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -29,15 +30,18 @@ from sft_assets.models.door.throttle import Over, Throttle
 from sft_assets.recipe import ModelSettings
 
 RENAMED = "max_completion_tokens"
+DISPENSABLE = ("temperature", "seed", "logprobs", "top_logprobs")  # a request says as much without them
 LONGER = 2  # times max_tokens, once, for JSON that was cut off
 Messages = Sequence[Mapping[str, str]]
 
 
 class Form(NamedTuple):
-    """How requests are worded for an endpoint: how JSON is asked for, and what it calls the limit of the reply."""
+    """How requests are worded for an endpoint: how JSON is asked for, what it calls the limit of the reply, and which
+    parameters it does not take."""
 
     mode: Mode = MODES[0]
     limit: str = "max_tokens"
+    without: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,9 @@ class Session:
         """
         if form.limit in problem.says and RENAMED in problem.says and form.limit != RENAMED:
             self.form = self.form._replace(limit=RENAMED)
+            return True
+        if problem.kind == "request" and (unknown := _not_taken(problem, call) - form.without):
+            self.form = self.form._replace(without=self.form.without | unknown)
             return True
         if problem.kind != "request" or call.schema is None or form.mode == MODES[-1]:
             return False
@@ -177,7 +184,7 @@ class _Exchange:
         limit = tokens or int(call.params["max_tokens"])
         while True:
             form = session.form
-            params = {name: value for name, value in call.params.items() if name != "max_tokens"}
+            params = {name: value for name, value in call.params.items() if name not in {"max_tokens", *form.without}}
             body = {"model": session.endpoint.model, "messages": messages, **params, form.limit: limit}
             if call.schema is not None:
                 body |= structured.response_format(call.schema, form.mode)
@@ -229,6 +236,15 @@ class _Exchange:
         self.session.last = problem
         if problem.kind not in RETRIED or attempts >= self.session.settings.attempts:
             raise problem
+
+
+def _not_taken(problem: Problem, call: Call) -> frozenset[str]:
+    """The parameters of a call that the endpoint turns down, of those that it can be asked without: some models take no
+    temperature, others give no log-probabilities."""
+    named = {
+        name for name in DISPENSABLE if name in call.params and re.search(rf"\b{name}\b", f"{problem.param} {problem.says}")
+    }
+    return frozenset(named | {"logprobs", "top_logprobs"} if named & {"logprobs", "top_logprobs"} else named)
 
 
 def _unusable(came: Completion) -> Reply | None:

@@ -13,10 +13,13 @@ from sft_assets.evidence import Estimate, Evidence, least
 from sft_assets.folder import Folder
 from sft_assets.models.door import Calls, Door
 from sft_assets.models.door.caps import Cost
+from sft_assets.models.door.session import LONGER
 from sft_assets.models.prompt import Prompt
 from sft_assets.recipe import EMBEDDED, Budget, ModelSettings, Price, Recipe
 
 BYTES_PER_TOKEN = 4  # of English, about; for estimates only
+REQUESTS = 3  # that a call with a schema may take: the first, a longer one, a repair with the first reply in it
+MARKS = 64  # bytes that a turn or piece of data gets around it
 
 
 def label(model: str) -> str:
@@ -29,9 +32,12 @@ def settings_of(recipe: Recipe, model: str) -> ModelSettings:
     return recipe.models.get(model, ModelSettings())
 
 
-def open_door(evidence: Evidence, folder: Folder, recipe: Recipe, asset: str, model: str, budget: Budget) -> Door:
-    """The door to a model, as the recipe says."""
-    return Door(folder.calls, asset, model, settings_of(recipe, model), budget, run=evidence.run, say=evidence.say)
+def open_door(
+    evidence: Evidence, folder: Folder, recipe: Recipe, asset: str, model: str, budget: Budget, again: str = ""
+) -> Door:
+    """The door to a model, as the recipe says. again: the command that goes on where a run stopped."""
+    settings = settings_of(recipe, model)
+    return Door(folder.calls, asset, model, settings, budget, run=evidence.run, say=evidence.say, again=again)
 
 
 def known(folder: Folder, model: str, prompts: Sequence[Prompt]) -> set[bytes]:
@@ -41,9 +47,16 @@ def known(folder: Folder, model: str, prompts: Sequence[Prompt]) -> set[bytes]:
     return Calls(folder.calls).known(model, [prompt.sha256 for prompt in prompts])
 
 
-def notes(door: Door, model: str, statuses: Mapping[str, int], wanted: int, asked: int) -> dict[str, Any]:
-    """What a run took and what it left, for the asset's report. wanted: judgements without a budget; asked: those within it."""
+def notes(evidence: Evidence, door: Door, model: str, statuses: Mapping[str, int], wanted: int, asked: int) -> dict[str, Any]:
+    """What a run took and what it left, for the asset's report; what people should know is said too.
+
+    wanted: judgements without a budget; asked: those within it.
+    """
     spent = door.spent
+    if door.stopped:
+        evidence.say(door.stopped)
+    if failed := statuses.get("failed"):
+        evidence.say(f"{failed:,} calls had no reply after every attempt; `{door.again}` asks them again")
     return {
         "model": label(model),
         "wanted": wanted,
@@ -75,16 +88,18 @@ def estimated(
 
 
 def at_most(
-    recipe: Recipe, model: str, budget: Budget, prompts: Sequence[Prompt], rows: int | None, longest: int | None
+    recipe: Recipe, model: str, budget: Budget, prompts: Sequence[Prompt], rows: int | None, size: int | None
 ) -> Estimate:
-    """The same where what is upstream is still to run. rows: the most there can be; longest: the most bytes of data of one."""
-    rows = least(rows, budget.rows)
-    estimate = Estimate(label(model), rows, rows, None if rows is None else rows * len(prompts), bound=True)
-    if rows is not None and longest is not None:
+    """The same where what is upstream is still to run, retries aside. rows: the most there can be; size: the bytes of their
+    data and of what stands around it, at most."""
+    requests = sum(REQUESTS if prompt.header.reply else 1 for prompt in prompts)
+    estimate = Estimate(label(model), rows, rows, None if rows is None else rows * requests, bound=True)
+    if rows is not None and size is not None:
         cost = Cost()
         for prompt in prompts:  # no token is shorter than a byte
-            price = settings_of(recipe, model).price
-            cost += Cost.of(rows * (longest + prompt.overhead), rows * prompt.header.max_tokens, price)
+            times = REQUESTS if prompt.header.reply else 1
+            asked, reply = size + rows * (prompt.overhead + MARKS), rows * prompt.header.max_tokens * times
+            cost += Cost.of(times * asked + reply, reply * LONGER, settings_of(recipe, model).price)
         estimate = replace(estimate, tokens=cost.tokens, cost=cost.money)
     elif settings_of(recipe, model).price == Price():
         estimate = replace(estimate, cost=0.0)

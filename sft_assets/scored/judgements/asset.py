@@ -16,14 +16,14 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from sft_assets.asset import model_evidence
-from sft_assets.evidence import Estimate, Evidence
+from sft_assets.evidence import Estimate, Evidence, least
 from sft_assets.folder import Folder
 from sft_assets.models.door import Call
 from sft_assets.recipe import Recipe
 from sft_assets.record import messages_of, uuids
-from sft_assets.scored.judgements.asking import at_most, estimated, known, label, notes, open_door
+from sft_assets.scored.judgements.asking import MARKS, at_most, estimated, known, label, notes, open_door
 from sft_assets.scored.judgements.rubrics import Score, call, rubrics, score_of, version
-from sft_assets.scored.wanted import longest, select, sizes_of
+from sft_assets.scored.wanted import largest, select, sizes_of
 from sft_assets.warehouse import Law, Table
 
 TABLE = Table(
@@ -38,6 +38,7 @@ TABLE = Table(
         "model": "VARCHAR",
     },
     is_state=False,
+    unversioned=frozenset({"raw"}),
     laws=(
         Law(
             "one_judgement_a_rubric",
@@ -65,7 +66,9 @@ def _estimate(evidence: Evidence, folder: Folder, recipe: Recipe, bound: bool, m
     if not prompts or section.rows == 0:
         return Estimate(label(section.model), 0, 0)
     if bound:
-        return at_most(recipe, section.model, section, prompts, most, None if most is None else longest(evidence))
+        rows = least(most, section.rows)
+        size = largest(evidence, rows, MARKS) if most is not None and rows is not None else None
+        return at_most(recipe, section.model, section, prompts, rows, size)
     before = known(folder, section.model, prompts)
     with evidence.reading() as con:
         chosen = select(con, before, section.rows, evidence.rows("decontaminated"), evidence.of("rule_hits"))
@@ -79,7 +82,7 @@ def judgements(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
     section = recipe.judgements
     prompts = {prompt.sha256: prompt for prompt in rubrics(section.rubrics, folder.prompts)}
     if not prompts or section.rows == 0:
-        evidence.notes |= {"wanted": 0, "unscored": "nobody is asked: judgements.rows is 0, or there are no rubrics"}
+        evidence.notes |= {"model": "none", "statuses": {}}
         return
     with open_door(evidence, folder, recipe, TABLE.name, section.model, section) as door:
         before = known(folder, section.model, list(prompts.values()))
@@ -104,7 +107,7 @@ def judgements(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
                 rows.clear()
             evidence.progress(done, total)
         evidence.insert(_table(rows, section.model))
-        evidence.notes |= notes(door, section.model, statuses, chosen.wanted * len(prompts), total)
+        evidence.notes |= notes(evidence, door, section.model, statuses, chosen.wanted * len(prompts), total)
 
 
 def _table(rows: list[tuple[bytes, str, Score, str]], model: str) -> pa.Table:

@@ -87,7 +87,7 @@ def check(
         judged = _judged(con, evidence, prompt.name)
         sample = {name: _rows(con, evidence, where, rows) for name, where in KINDS.items()}
         again = _contents(con, [content for content, *_ in judged[:rows]])
-        kept = con.execute("SELECT count(*) FROM scored").fetchall()[0][0] if "scored" in evidence.parents else 0
+        kept = _kept(con, evidence) if "scored" in evidence.parents else 0
         statuses = dict(
             con.execute(
                 f"SELECT status, count(*) FROM {evidence.of('judgements')} WHERE rubric = ? GROUP BY 1 ORDER BY 1",
@@ -95,9 +95,7 @@ def check(
             ).fetchall()
         )
     found = Check(label(section.model), prompt.name, statuses)
-    caps = section.model_copy(update={"rows": None})
-    caps = section.model_copy(update={"rows": None})
-    with open_door(evidence, folder, recipe, ASSET, section.model, caps) as door:
+    with open_door(evidence, folder, recipe, ASSET, section.model, section, "sft check judge") as door:
         ask = _Asking(door, progress)
         twice = ask.scores(prompt, again, seed=1)
         dropped = ask.scores(prompt, sample["dropped"])
@@ -124,7 +122,7 @@ def check(
         Line("agreement with labels of people", kappa(*_columns(labelled)), "kappa: high scores where `label` is true"),
         Line("agreement with preferences of people", kappa(*_columns(preferred)), "kappa: the chosen answer is preferred"),
     ]
-    spent = Calls(folder.calls).totals(asset="judgements").values()
+    spent = Calls(folder.calls).totals(asset="judgements", model=section.model).values()
     if kept:
         found.cost_per_kept_row = sum(one.cost for one in spent) / kept
         found.tokens_per_kept_row = sum(one.tokens for one in spent) / kept
@@ -155,6 +153,14 @@ def _judged(
     if not found:
         raise SftError(f"nothing is judged by {rubric} yet: `sft run judgements`, with judgements.rows above 0")
     return [(content.bytes, *rest) for content, *rest in found]
+
+
+def _kept(con: duckdb.DuckDBPyConnection, evidence: Evidence) -> int:
+    """The rows that scored kept and the judge has spoken of."""
+    judged = f"(SELECT content_hash FROM {evidence.of('judgements')} WHERE status = 'scored')"
+    sql = f"SELECT count(*) FROM {evidence.of('scored')} SEMI JOIN {judged} USING (content_hash)"
+    ((kept,),) = con.execute(sql).fetchall()
+    return int(kept)
 
 
 def _rows(con: duckdb.DuckDBPyConnection, evidence: Evidence, where: str, most: int) -> list[Content]:
@@ -198,11 +204,15 @@ class _Asking:
 
     def scores(self, prompt: Prompt, contents: list[Content], seed: int | None = None) -> dict[bytes, float]:
         """Scores by content. `seed` makes it another question to the cache than the one that was asked before."""
-        calls = [call(prompt, content, messages, self.door.model) for content, messages, _ in contents]
-        if seed is not None:
-            calls = [replace(one, params={**one.params, "seed": seed}) for one in calls]
-        scored = ((asked.subject, score_of(prompt, reply).score) for asked, reply in self._ask(calls))
-        return {subject: score for subject, score in scored if score is not None}
+        calls, contents_of = [], {}
+        for content, messages, _ in contents:
+            one = call(prompt, content, messages, self.door.model)
+            # about another subject: what is asked here must not change which contents `judgements` takes for known
+            one = replace(one, subject=digest(content, ASSET.encode()))
+            calls.append(one if seed is None else replace(one, params={**one.params, "seed": seed}))
+            contents_of[one.subject] = content
+        scored = ((contents_of[asked.subject], score_of(prompt, reply).score) for asked, reply in self._ask(calls))
+        return {content: score for content, score in scored if score is not None}
 
     def pairs(self, prompt: Prompt, contents: list[Content]) -> list[tuple[str, str]]:
         """Which of two answers is preferred ('A', 'B' or 'tie'), and which one people chose: each pair in both orders."""
@@ -214,8 +224,9 @@ class _Asking:
                 data = {"conversation": before, "answer_a": answers[:1], "answer_b": answers[1:]}
                 calls.append(prompt.call(subject, data, self.door.model))
                 truth[subject] = place
-        replies = [(asked.subject, reply.value) for asked, reply in self._ask(calls) if reply.status == "ok"]
-        return [(value["better"], truth[subject]) for subject, value in replies if value.get("better") in ("A", "B", "tie")]
+        replies = [(truth[asked.subject], reply.value) for asked, reply in self._ask(calls) if reply.status == "ok"]
+        verdicts = [(value.get("better"), place) for place, value in replies if isinstance(value, dict)]
+        return [(side, place) for side, place in verdicts if side in ("A", "B", "tie")]
 
 
 def _columns(pairs: Sequence[tuple[Any, Any]]) -> tuple[list[Any], list[Any]]:

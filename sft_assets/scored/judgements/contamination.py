@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from sft_assets.asset import model_evidence
-from sft_assets.evidence import Estimate, Evidence
+from sft_assets.evidence import Estimate, Evidence, least
 from sft_assets.folder import Folder
 from sft_assets.models.door import Call, Reply
 from sft_assets.models.prompt import Prompt, load
@@ -40,6 +40,7 @@ TABLE = Table(
         "model": "VARCHAR",
     },
     is_state=False,
+    unversioned=frozenset({"raw"}),
     laws=(
         Law(
             "one_verdict_a_pair",
@@ -115,9 +116,10 @@ def _estimate(evidence: Evidence, folder: Folder, recipe: Recipe, bound: bool, m
         return Estimate(label(section.model), 0, 0)
     prompt = _prompt(folder)
     if bound:
-        return at_most(recipe, section.model, section, [prompt], None, None)
-    sizes = {pair.subject: len(pair.text.encode()) + len(pair.item.encode()) for pair in _pairs(evidence)}
-    return estimated(folder, recipe, section.model, section, [prompt], dict(list(sizes.items())[: section.rows]))
+        return at_most(recipe, section.model, section, [prompt], least(most, section.rows), None)
+    chosen = _chosen(_pairs(evidence), known(folder, section.model, [prompt]), section.rows)
+    sizes = {pair.subject: len(pair.text.encode()) + len(pair.item.encode()) for pair in chosen}
+    return estimated(folder, recipe, section.model, section, [prompt], sizes)
 
 
 @model_evidence(TABLE, deps=PARENTS, code=1, estimate=_estimate, data_of_code=_version)
@@ -125,21 +127,21 @@ def contamination_judgements(evidence: Evidence, folder: Folder, recipe: Recipe)
     """What a judge says of contamination candidates: the same task as the test item, or another. Off by default."""
     section = recipe.contamination_judgements
     if not section.judge or section.rows == 0:
-        evidence.notes |= {"wanted": 0}
+        evidence.notes |= {"model": "none", "statuses": {}}
         return
     prompt, pairs = _prompt(folder), _pairs(evidence)
+    chosen = _chosen(pairs, known(folder, section.model, [prompt]), section.rows)
+    by_subject: dict[bytes, list[Pair]] = {}
+    for pair in chosen:  # rows of equal content share a verdict
+        by_subject.setdefault(pair.subject, []).append(pair)
     with open_door(evidence, folder, recipe, TABLE.name, section.model, section) as door:
-        before = known(folder, section.model, [prompt])
-        chosen = sorted(pairs, key=lambda pair: pair.subject not in before)[: section.rows]  # a stable sort: the rest in order
-        by_subject: dict[bytes, list[Pair]] = {}
-        for pair in chosen:  # rows of equal content share a verdict
-            by_subject.setdefault(pair.subject, []).append(pair)
         statuses: Counter[str] = Counter()
-        rows: list[dict[str, Any]] = []
-        for done, (asked, reply) in enumerate(door.ask(some[0].call(prompt, section.model) for some in by_subject.values()), 1):
-            rows += [_row(pair, reply) for pair in by_subject[asked.subject]]
-            statuses[rows[-1]["status"]] += 1
-            evidence.progress(done, len(by_subject))
+        found: dict[bytes, Reply] = {}
+        for asked, reply in door.ask(some[0].call(prompt, section.model) for some in by_subject.values()):
+            found[asked.subject] = reply
+            evidence.progress(len(found), len(by_subject))
+        rows = [_row(pair, found.get(pair.subject)) for pair in pairs]
+        statuses.update({row["subject"]: row["status"] for row in rows}.values())
         names = list(TABLE.columns)
         evidence.insert(
             pa.table(
@@ -151,13 +153,28 @@ def contamination_judgements(evidence: Evidence, folder: Folder, recipe: Recipe)
                 }
             )
         )
-        evidence.notes |= notes(door, section.model, statuses, len({pair.subject for pair in pairs}), len(by_subject))
+        evidence.notes |= notes(evidence, door, section.model, statuses, len({pair.subject for pair in pairs}), len(by_subject))
 
 
-def _row(pair: Pair, reply: Reply) -> dict[str, Any]:
-    row = {"row_id": pair.row_id, "rank": pair.rank, "benchmark": pair.benchmark, "item_id": pair.item_id}
-    verdict = reply.value.get("verdict") if reply.status == "ok" and isinstance(reply.value, dict) else None
-    if verdict in ("same", "other"):
-        return {**row, "status": "scored", "verdict": verdict, "reason": reply.value.get("reason"), "raw": None}
-    status = "unparsed" if reply.status == "ok" else reply.status
-    return {**row, "status": status, "verdict": None, "reason": None, "raw": reply.raw or reply.error or None}
+def _chosen(pairs: list[Pair], before: set[bytes], most: int | None) -> list[Pair]:
+    """The pairs of `most` contents: first of those whose pairs all have a reply, then in the order of content_hash."""
+    whole = {pair.content_hash: True for pair in pairs}
+    for pair in pairs:
+        whole[pair.content_hash] &= pair.subject in before
+    contents = set(sorted(whole, key=lambda content: (not whole[content], content))[:most])
+    return [pair for pair in pairs if pair.content_hash in contents]
+
+
+def _row(pair: Pair, reply: Reply | None) -> dict[str, Any]:
+    """What is stored of a pair. One that was not asked about is there too: its row must not pass for judged."""
+    row = {
+        "row_id": pair.row_id, "rank": pair.rank, "benchmark": pair.benchmark, "item_id": pair.item_id,
+        "subject": pair.subject, "status": "not_asked", "verdict": None, "reason": None, "raw": None,
+    }  # fmt: skip
+    if reply is None:
+        return row
+    value = reply.value if reply.status == "ok" and isinstance(reply.value, dict) else {}
+    if value.get("verdict") in ("same", "other"):
+        reason = value.get("reason")
+        return {**row, "status": "scored", "verdict": value["verdict"], "reason": reason if isinstance(reason, str) else None}
+    return {**row, "status": "unparsed" if reply.status == "ok" else reply.status, "raw": reply.raw or reply.error or None}

@@ -20,6 +20,8 @@ from sft_assets.models.prompt import Prompt, Scale, load
 from sft_assets.record import Message
 
 FIELDS = frozenset({"conversation", "answer"})
+LIKELIHOODS = ("ifd", "likelihood", "conditional_loss", "unconditional_loss", "end_loss")
+OTHER_SCORES = frozenset({*LIKELIHOODS, "reward"})  # what else a threshold may name
 
 
 class Score(NamedTuple):
@@ -37,6 +39,8 @@ def rubrics(names: Sequence[str], own: Path) -> list[Prompt]:
     Raises:
         SftError: one is not there, has no score, or stands twice.
     """
+    if taken := sorted(set(names) & OTHER_SCORES):
+        raise SftError(f"judgements.rubrics: {taken[0]} is the name of another score; call the file something else")
     found = [load(name, own, FIELDS) for name in names]
     for prompt in found:
         if prompt.header.score is None:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 Z = 1.959964  # of the normal distribution, for 95 %
 RESAMPLES = 1000
+DRAWN = 2_000_000  # observations of all resamples: with many rows there are fewer resamples, and their spread is small
 FEWEST = 5
 
 
@@ -75,6 +76,6 @@ def spearman(ours: Sequence[float], theirs: Sequence[float]) -> Figure | None:
 
 def _bootstrapped(of: Callable[[npt.NDArray[np.intp]], float], n: int) -> Figure:
     rng = np.random.default_rng(0)
-    resampled = np.array([of(rng.integers(0, n, n)) for _ in range(RESAMPLES)])
+    resampled = np.array([of(rng.integers(0, n, n)) for _ in range(min(RESAMPLES, max(DRAWN // n, 100)))])
     low, high = np.nanpercentile(resampled, [2.5, 97.5])
     return Figure(of(np.arange(n)), float(low), float(high), n)
