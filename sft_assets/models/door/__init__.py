@@ -10,10 +10,24 @@ A reply is committed to D/calls.sqlite before it is handed out, so a run that is
 in flight, or not yet committed, at that moment.
 """
 
-from sft_assets.models.door.call import Call, Reply
-from sft_assets.models.door.calls import Calls
-from sft_assets.models.door.caps import Cost, Spent, upper_bound
-from sft_assets.models.door.door import Door
-from sft_assets.models.door.retry import Patience
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sft_assets.models.door.call import Call, Reply
+    from sft_assets.models.door.calls import Calls
+    from sft_assets.models.door.caps import Cost, Spent, upper_bound
+    from sft_assets.models.door.door import Door
+    from sft_assets.models.door.retry import Patience
 
 __all__ = ["Call", "Calls", "Cost", "Door", "Patience", "Reply", "Spent", "upper_bound"]
+HOMES = {"Calls": "calls", "Door": "door", "Patience": "retry", "Cost": "caps", "Spent": "caps", "upper_bound": "caps"}
+
+
+def __getattr__(name: str) -> Any:
+    """The client's library takes a second to load: it is loaded with the first door, not by whoever plans."""
+    if name not in __all__:
+        raise AttributeError(name)
+    return getattr(import_module(f"{__name__}.{HOMES.get(name, 'call')}"), name)

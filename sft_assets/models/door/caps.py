@@ -16,6 +16,7 @@ from sft_assets.models.door.call import Call
 from sft_assets.recipe import Budget, Price
 
 MESSAGE_TOKENS = 16  # what a chat template may add to a message: role, separators
+LONGER = 2  # times max_tokens, once, for JSON that was cut off
 MILLION = 1_000_000
 
 

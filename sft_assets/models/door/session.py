@@ -22,7 +22,7 @@ import orjson
 
 from sft_assets.models.door import structured
 from sft_assets.models.door.call import Call, Reply
-from sft_assets.models.door.caps import Cost, request_bound
+from sft_assets.models.door.caps import LONGER, Cost, request_bound
 from sft_assets.models.door.endpoint import Endpoint
 from sft_assets.models.door.retry import RETRIED, Patience, Problem, problem_of
 from sft_assets.models.door.structured import MODES, Mode, Unparsed
@@ -31,7 +31,6 @@ from sft_assets.recipe import ModelSettings
 
 RENAMED = "max_completion_tokens"
 DISPENSABLE = ("temperature", "seed", "logprobs", "top_logprobs")  # a request says as much without them
-LONGER = 2  # times max_tokens, once, for JSON that was cut off
 Messages = Sequence[Mapping[str, str]]
 
 

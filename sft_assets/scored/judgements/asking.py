@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sft_assets.evidence import Estimate, Evidence, least
 from sft_assets.folder import Folder
-from sft_assets.models.door import Calls, Door
-from sft_assets.models.door.caps import Cost
-from sft_assets.models.door.session import LONGER
+from sft_assets.models.door import Calls
+from sft_assets.models.door.caps import LONGER, Cost
 from sft_assets.models.prompt import Prompt
 from sft_assets.recipe import EMBEDDED, Budget, ModelSettings, Price, Recipe
+
+if TYPE_CHECKING:
+    from sft_assets.models.door import Door
 
 BYTES_PER_TOKEN = 4  # of English, about; for estimates only
 REQUESTS = 3  # that a call with a schema may take: the first, a longer one, a repair with the first reply in it
@@ -36,6 +38,8 @@ def open_door(
     evidence: Evidence, folder: Folder, recipe: Recipe, asset: str, model: str, budget: Budget, again: str = ""
 ) -> Door:
     """The door to a model, as the recipe says. again: the command that goes on where a run stopped."""
+    from sft_assets.models.door import Door
+
     settings = settings_of(recipe, model)
     return Door(folder.calls, asset, model, settings, budget, run=evidence.run, say=evidence.say, again=again)
 
