@@ -154,6 +154,7 @@ def run(
     if "combined" in done:
         show.files(space.versions(), most=12)
     show.funnel(space)
+    show.evidence(space.versions())
 
 
 @app.command()
