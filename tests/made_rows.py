@@ -20,10 +20,24 @@ from sft_assets.recipe import Recipe
 from sft_assets.record import Conversation, Message, content_hash, digest, messages_array, uuids
 from sft_assets.warehouse import Build, Table, Version, Warehouse
 
+REFUSAL = "I'm sorry, but I can't help with that."
+MOJIBAKE = "The cafÃ© is closed."
+DISCLAIMER = "That is a matter of taste, but as an AI language model I have none."
+
 
 def chat(*turns: str, **more: Any) -> Conversation:
     return Conversation([Message(("user", "assistant")[i % 2], text) for i, text in enumerate(turns)], **more)
 
+
+MIXED = [
+    chat("Help!", REFUSAL),
+    chat("Where?", "In Rome."),
+    Conversation([]),
+    chat("Hi", "Hello", "Where?", MOJIBAKE),
+    Conversation([Message("user", MOJIBAKE)], kind="prompt"),
+    chat("Order a pizza.", REFUSAL, tools='[{"name":"clock"}]'),
+    chat("Which?", DISCLAIMER, "Sure?", "Yes."),
+]
 
 # the columns of the real tables, of which these tests fill in what matters here
 RAW = dataclasses.replace(raw.TABLE, laws=())

@@ -80,12 +80,6 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "cores", lambda: 1)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    (tmp_path / "data").mkdir()
-    return Folder.at(tmp_path / "data")
-
-
 def asked(prompt: str, answer: str, **more: Any) -> Question:
     return Question([Message("user", prompt), Message("assistant", answer, **more)])
 

@@ -89,12 +89,6 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "cores", lambda: 1)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    (tmp_path / "data").mkdir()
-    return Folder.at(tmp_path / "data")
-
-
 def given(model: RewardModel, *chats: tuple[str, ...]) -> list[Reward]:
     conversations = [([Message(("user", "assistant")[n % 2], t) for n, t in enumerate(turns)], None) for turns in chats]
     found = {index: one for batch in model.rewards(conversations) for index, one in batch}

@@ -40,11 +40,7 @@ from sft_assets.scored.rule_hits.rules import (
     rules,
 )
 from sft_assets.scored.rule_hits.search import Batch, Matcher, RuleHit, hits, search
-from tests.made_rows import chat, fill, hash_of, make, query
-
-REFUSAL = "I'm sorry, but I can't help with that."
-MOJIBAKE = "The cafÃ© is closed."
-DISCLAIMER = "That is a matter of taste, but as an AI language model I have none."
+from tests.made_rows import DISCLAIMER, MIXED, MOJIBAKE, REFUSAL, chat, fill, hash_of, make, query
 
 
 @pytest.fixture
@@ -388,17 +384,6 @@ def test_tool_calls_are_counted_in_their_own_text() -> None:
     ]
     (hit,) = hits(chosen(["statistics"]), Conversation(turns, tools='[{"name":"clock"}]'))
     assert hit == RuleHit("unknown_tool", 2, calls.index('"weather"'), calls.index('"weather"') + 9, '"weather"')
-
-
-MIXED = [
-    chat("Help!", REFUSAL),
-    chat("Where?", "In Rome."),
-    Conversation([]),
-    chat("Hi", "Hello", "Where?", MOJIBAKE),
-    Conversation([Message("user", MOJIBAKE)], kind="prompt"),
-    chat("Order a pizza.", REFUSAL, tools='[{"name":"clock"}]'),
-    chat("Which?", DISCLAIMER, "Sure?", "Yes."),
-]
 
 
 def test_conversations_of_a_batch_do_not_mix() -> None:

@@ -15,7 +15,7 @@ import pytest
 from sft_assets.errors import LawBroken, SftError
 from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe
-from sft_assets.record import Conversation, Message, uuids
+from sft_assets.record import Conversation, uuids
 from sft_assets.scored import asset as scored_module
 from sft_assets.scored.asset import scored
 from sft_assets.scored.decision import Decision
@@ -28,23 +28,7 @@ from sft_assets.scored.rule_hits.rules import rules
 from sft_assets.warehouse import Build, Warehouse
 from sft_assets.what_if import changed_recipe, what_if
 from tests import made_rows
-from tests.made_rows import chat, hash_of, id_of, make, query
-
-REFUSAL = "I'm sorry, but I can't help with that."
-MOJIBAKE = "The cafÃ© is closed."
-DISCLAIMER = "That is a matter of taste, but as an AI language model I have none."
-
-
-MIXED = [
-    chat("Help!", REFUSAL),
-    chat("Where?", "In Rome."),
-    Conversation([]),
-    chat("Hi", "Hello", "Where?", MOJIBAKE),
-    Conversation([Message("user", MOJIBAKE)], kind="prompt"),
-    chat("Order a pizza.", REFUSAL, tools='[{"name":"clock"}]'),
-    chat("Which?", DISCLAIMER, "Sure?", "Yes."),
-]
-
+from tests.made_rows import DISCLAIMER, MIXED, MOJIBAKE, REFUSAL, chat, hash_of, id_of, make, query
 
 # ------------------------------------------------------------------------------------------------------------ the assets
 

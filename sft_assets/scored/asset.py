@@ -55,7 +55,7 @@ TABLE = Table(
             JOIN decontaminated AS d USING (row_id)
             JOIN rule_hits AS h ON h.content_hash = d.content_hash
             JOIN scored_rules AS r USING (rule)
-            WHERE r.action = 'drop' AND NOT (r.about_answers AND d.label IS NOT DISTINCT FROM false)
+            WHERE r.action = 'drop' AND NOT (h.about_answers AND d.label IS NOT DISTINCT FROM false)
             """,
         ),
         Law(
@@ -149,7 +149,6 @@ def _load_rules(build: Build, policy: Policy) -> None:
             "rule": pa.array(policy.actions, pa.string()),
             "action": pa.array(policy.actions.values(), pa.string()),
             "why": pa.array([own[name].why for name in policy.actions], pa.string()),
-            "about_answers": pa.array([own[name].about_answers for name in policy.actions], pa.bool_()),
             "rank": pa.array(range(len(policy.actions)), pa.int32()),
         }
     )

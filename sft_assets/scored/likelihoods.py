@@ -27,7 +27,7 @@ from sft_assets.evidence import Estimate, Evidence
 from sft_assets.folder import Folder
 from sft_assets.models.causal import STATUSES, Causal, Losses, Question
 from sft_assets.recipe import Recipe
-from sft_assets.scored.local_scores import Conversation, Results, Scored, estimate, gather
+from sft_assets.scored.local_scores import ONE_ROW_A_CONTENT, Conversation, Results, Scored, estimate, gather
 from sft_assets.warehouse import Law, Table
 
 END_WEIGHT = 0.02  # of a nat of end_loss: the plateau between 0.01 and 0.03 ranks corrupted answers below good ones
@@ -45,11 +45,7 @@ TABLE = Table(
     },
     is_state=False,
     laws=(
-        Law(
-            "one_row_a_content",
-            "no content stands twice",
-            "SELECT count(content_hash) - count(DISTINCT content_hash) FROM {table}",
-        ),
+        ONE_ROW_A_CONTENT,
         Law(
             "numbers_where_scored",
             "a content has its losses where its status is 'scored', and only there; none is NaN",

@@ -23,7 +23,8 @@ from sft_assets.folder import Folder
 from sft_assets.models.vectors import Vectors
 from sft_assets.recipe import Likelihoods, Rewards
 from sft_assets.record import Message, messages_of, uuids
-from sft_assets.scored.wanted import Selection, select
+from sft_assets.scored.wanted import Selection, selected
+from sft_assets.warehouse import Law
 
 GROUP = 256  # contents that are sorted by length together: enough for even batches, and a stopped run has whole groups
 Floats = npt.NDArray[np.float32]
@@ -57,6 +58,13 @@ class Scorer(Protocol):
         ...
 
 
+ONE_ROW_A_CONTENT = Law(
+    "one_row_a_content",
+    "no content stands twice",
+    "SELECT count(content_hash) - count(DISTINCT content_hash) FROM {table}",
+)
+
+
 @dataclass
 class Results:
     """contents: content_hash (UUID) of those that have a row in `numbers`, in content_hash order."""
@@ -75,10 +83,10 @@ def gather(
     model; it is not called where nobody is asked, so that `rows: 0` costs nothing.
     """
     start = time.monotonic()
-    if not len((chosen := _select(evidence, [], section.rows)).contents):
+    if not len((chosen := selected(evidence, [], section.rows)).contents):
         return Results(uuids([]), np.zeros((0, columns), np.float32), {"wanted": chosen.wanted, "unscored": chosen.wanted})
     model, cache = scorer(), Vectors(folder.scores)
-    chosen = _select(evidence, cache.known(model.key), section.rows)
+    chosen = selected(evidence, cache.known(model.key), section.rows)
     deadline = start + 60 * section.minutes if section.minutes else None
     notes = _ask(evidence, model, cache, chosen, deadline)
     hashes = [value.bytes for value in chosen.contents["content_hash"].to_pylist()]
@@ -110,13 +118,8 @@ def estimate(
         known = Vectors(folder.scores).known(key()) if folder.scores.exists() else set()
     except SftError:
         known = set()
-    chosen = _select(evidence, known, section.rows)
+    chosen = selected(evidence, known, section.rows)
     return Estimate(model, len(chosen.contents), chosen.new, local=True)
-
-
-def _select(evidence: Evidence, known: set[bytes] | list[bytes], rows: int | None) -> Selection:
-    with evidence.reading() as con:
-        return select(con, known, rows, evidence.rows("decontaminated"), evidence.of("rule_hits"))
 
 
 def _ask(evidence: Evidence, model: Scorer, cache: Vectors, chosen: Selection, deadline: float | None) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from sft_assets.evidence import Estimate, Evidence
 from sft_assets.folder import Folder
 from sft_assets.models.reward import STATUSES, Reward, RewardModel
 from sft_assets.recipe import Recipe
-from sft_assets.scored.local_scores import Conversation, Results, Scored, estimate, gather
+from sft_assets.scored.local_scores import ONE_ROW_A_CONTENT, Conversation, Results, Scored, estimate, gather
 from sft_assets.warehouse import Law, Table
 
 DECIMALS = 4
@@ -28,11 +28,7 @@ TABLE = Table(
     columns={"content_hash": "UUID", "status": "VARCHAR", "reward": "DOUBLE", "tokens": "INTEGER", "model": "VARCHAR"},
     is_state=False,
     laws=(
-        Law(
-            "one_row_a_content",
-            "no content stands twice",
-            "SELECT count(content_hash) - count(DISTINCT content_hash) FROM {table}",
-        ),
+        ONE_ROW_A_CONTENT,
         Law(
             "reward_where_scored",
             "a content has a reward where its status is 'scored', and only there; none is NaN",

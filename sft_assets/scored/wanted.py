@@ -38,8 +38,8 @@ def select(
     con: duckdb.DuckDBPyConnection,
     known: Collection[bytes],
     rows: int | None,
-    decontaminated: str = "decontaminated",
-    rule_hits: str = "rule_hits",
+    decontaminated: str,
+    rule_hits: str,
     only: str = "true",
 ) -> Selection:
     """The contents to ask about.
@@ -71,6 +71,12 @@ def select(
     con.execute("DROP TABLE wanted_contents")
     con.unregister("known_contents")
     return Selection(chosen.select(["content_hash"]), wanted, sum(chosen["known"].to_pylist()))
+
+
+def selected(evidence: Evidence, known: Collection[bytes], rows: int | None, only: str = "true") -> Selection:
+    """`select` over the parents of evidence."""
+    with evidence.reading() as con:
+        return select(con, known, rows, evidence.rows("decontaminated"), evidence.of("rule_hits"), only)
 
 
 BYTES = "list_sum(list_transform(messages, lambda m: strlen(m.content) + coalesce(strlen(m.tool_calls), 0)))"

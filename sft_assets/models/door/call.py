@@ -78,6 +78,6 @@ def identity(model: str) -> str:
     """What stands for a model in the cache: its name; with the hash of its weights where they come with the package."""
     if model != EMBEDDED:
         return model
-    from sft_assets.models.embedded_server import WEIGHTS
+    from sft_assets.models.smollm2 import SHA256
 
-    return f"{model}@{WEIGHTS[:12]}"
+    return f"{model}@{SHA256[:12]}"

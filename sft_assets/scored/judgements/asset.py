@@ -23,7 +23,7 @@ from sft_assets.recipe import Recipe
 from sft_assets.record import messages_of, uuids
 from sft_assets.scored.judgements.asking import MARKS, at_most, estimated, known, label, notes, open_door
 from sft_assets.scored.judgements.rubrics import Score, call, rubrics, score_of, version
-from sft_assets.scored.wanted import largest, select, sizes_of
+from sft_assets.scored.wanted import largest, selected, sizes_of
 from sft_assets.warehouse import Law, Table
 
 TABLE = Table(
@@ -70,8 +70,8 @@ def _estimate(evidence: Evidence, folder: Folder, recipe: Recipe, bound: bool, m
         size = largest(evidence, rows, MARKS) if most is not None and rows is not None else None
         return at_most(recipe, section.model, section, prompts, rows, size)
     before = known(folder, section.model, prompts)
+    chosen = selected(evidence, before, section.rows)
     with evidence.reading() as con:
-        chosen = select(con, before, section.rows, evidence.rows("decontaminated"), evidence.of("rule_hits"))
         sizes = sizes_of(con, chosen.contents)
     return estimated(folder, recipe, section.model, section, prompts, sizes)
 
@@ -86,8 +86,7 @@ def judgements(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
         return
     with open_door(evidence, folder, recipe, TABLE.name, section.model, section) as door:
         before = known(folder, section.model, list(prompts.values()))
-        with evidence.reading() as con:
-            chosen = select(con, before, section.rows, evidence.rows("decontaminated"), evidence.of("rule_hits"))
+        chosen = selected(evidence, before, section.rows)
 
         def calls() -> Iterator[Call]:
             for batch in evidence.contents(chosen.contents):

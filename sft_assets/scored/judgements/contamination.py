@@ -23,7 +23,7 @@ from sft_assets.recipe import Recipe
 from sft_assets.record import digest, uuids
 from sft_assets.scored.judgements.asking import at_most, estimated, known, label, notes, open_door
 from sft_assets.scored.judgements.rubrics import version
-from sft_assets.scored.wanted import select
+from sft_assets.scored.wanted import selected
 from sft_assets.warehouse import Law, Table
 
 TABLE = Table(
@@ -86,9 +86,9 @@ class Pair(NamedTuple):
 
 def _pairs(evidence: Evidence) -> list[Pair]:
     """The candidates of the rows that no dropping rule hits, in the order of their contents."""
+    chosen, rows = selected(evidence, (), None, "paraphrase_of IS NOT NULL"), evidence.rows("decontaminated")
     with evidence.reading() as con:
-        rows, hits = evidence.rows("decontaminated"), evidence.of("rule_hits")
-        con.register("chosen", select(con, (), None, rows, hits, only="paraphrase_of IS NOT NULL").contents)
+        con.register("chosen", chosen.contents)
         found = con.execute(f"""
             WITH items AS (
                 SELECT benchmark, item_id,
