@@ -362,6 +362,68 @@ class Scored(Section):
     other_item: Literal["keep", "review"] = Field(default="keep", description="a candidate judged to be another task")
 
 
+class Descriptors(Section):
+    """Length, turns, question type, code, maths, language and difficulty of each row. There is nothing to set."""
+
+
+class Embeddings(Section):
+    """The vector of each row's text."""
+
+    model: str = Field(
+        default=EMBEDDED,
+        description="a model of sentence-transformers, by name or path; `embedded` is all-MiniLM-L6-v2, `static` a table of "
+        "word vectors (English, many times as fast)",
+    )
+    windows: int | None = Field(default=1, ge=1, description="of a longer text than the model reads, windows read; null: all")
+
+
+class Projection(Section):
+    """UMAP: to five dimensions for the topics, to two for the map."""
+
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    fit_rows: int = Field(default=20_000, ge=100, description="of more contents a sample is fitted, the rest is placed by it")
+    neighbors: int = Field(default=15, ge=2, le=200, description="UMAP's n_neighbors")
+    min_dist: float = Field(default=0.1, ge=0, le=1, description="UMAP's, of the map; the topics have 0")
+
+
+class Topics(Section):
+    """Topics, groups of them, and their names."""
+
+    min_size: int | None = Field(default=None, ge=2, description="contents of the smallest topic; default: by their number")
+    groups: int | None = Field(default=None, ge=1, description="of topics; default: as many as part best")
+    model: str | None = Field(default=None, description="names the topics; default: they are named by their keywords")
+    calls: int | None = Field(default=None, ge=0, description="requests of one run")
+    tokens: int | None = Field(default=None, ge=0, description="of prompts and replies in one run")
+    money: float | None = Field(default=None, ge=0, description="of one run, in the currency of models.NAME.price")
+    minutes: float | None = Field(default=None, gt=0, description="of one run")
+
+
+class Clustered(Section):
+    """Diversity: nothing is left out for it unless the recipe says so."""
+
+    order: list[str] = Field(
+        default=[], description="scores whose product puts rows in order, best first (rubrics, likelihood, ifd, reward)"
+    )
+    similarity: Share | None = Field(default=None, gt=0, description="cosine to a better row from which on a row goes (DEITA)")
+    budget: int | None = Field(default=None, ge=0, description="most rows that stay")
+    topic_cap: int | None = Field(default=None, ge=0, description="most rows of one topic")
+    mix_by: Literal["topic", "group", "source", "language"] = Field(default="group", description="what `mix` names")
+    mix: dict[str, Share] = Field(default={}, description="share of the rows that stay; what is not named shares the rest")
+
+    @field_validator("mix")
+    @classmethod
+    def _shares_add_up(cls, mix: dict[str, float]) -> dict[str, float]:
+        if sum(mix.values()) > 1 + 1e-9:
+            raise ValueError(f"the shares add up to {sum(mix.values()):g}, which is more than 1")
+        return mix
+
+
+class Map(Section):
+    """The map of all rows that stay and of those that were dropped."""
+
+    max_dropped: int = Field(default=2000, ge=0, description="dropped rows that are embedded for it; duplicates need not be")
+
+
 class Price(Section):
     """Of a million tokens, in any currency."""
 
@@ -414,6 +476,12 @@ class Recipe(Section):
     contamination_judgements: ContaminationJudgements = ContaminationJudgements()
     rewards: Rewards = Rewards()
     scored: Scored = Scored()
+    descriptors: Descriptors = Descriptors()
+    embeddings: Embeddings = Embeddings()
+    projection: Projection = Projection()
+    topics: Topics = Topics()
+    clustered: Clustered = Clustered()
+    map: Map = Map()
     exported: Exported = Exported()
     models: dict[str, ModelSettings] = Field(default={}, description="how each model is asked, by name")
     engine: Engine = Engine()
