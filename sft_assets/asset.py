@@ -83,10 +83,10 @@ def model_evidence(
     *,
     code: int,
     deps: tuple[str, ...],
-    estimate: Estimated,
+    estimate: Estimated | None = None,
     data_of_code: DataOfCode | None = None,
 ) -> Callable[[Gather], Asset]:
-    """Declare evidence that a model gives. `data_of_code`: a digest of the prompts, of the package or of the folder.
+    """Declare evidence that takes long: a model gives it. `data_of_code`: a digest of the prompts, of the package or of the folder.
     `estimate`: what gathering would take; where something upstream is not settled, at most, with the most rows there can be."""
     return lambda gather: Asset(table, code, deps, None, data_of_code, gather, estimate)
 
@@ -134,9 +134,9 @@ def materialize(
 
     start, keep = time.monotonic(), recipe.engine.keep_versions
 
-    def write(fill: Callable[[Build], None]) -> Version:
+    def write(fill: Callable[[Build], None], table: Table = asset.table) -> Version:
         with house.writing() as con:
-            with Build.begin(con, asset.table, code_version, inputs, keep, progress, say, start) as build:
+            with Build.begin(con, table, code_version, inputs, keep, progress, say, start) as build:
                 fill(build)
             return {v.asset: v for v in read_versions(con)}[asset.name]
 
@@ -145,7 +145,7 @@ def materialize(
     assert asset.gather is not None
     gathered = Evidence(house, {p: known[p] for p in asset.deps if p in known}, progress, say, run=run)
     asset.gather(gathered, folder, recipe)
-    return write(gathered.store), True
+    return write(gathered.store, gathered.table(asset.table)), True
 
 
 def _progress(name: str, log: Callable[[str], None]) -> Callable[[int, int | None], None]:
@@ -242,6 +242,8 @@ def metadata(version: Version, written: bool = True) -> dict[str, Any]:
     for name, value in report.items():
         if name.startswith("sample_"):
             result[name] = dg.MetadataValue.md(fenced_table(value))
+        elif name == "picture":
+            result[name] = dg.MetadataValue.md(f"![picture](data:image/png;base64,{value})")
         elif name not in {"in", "created", "kept", "dropped", "quarantined", "edited"}:
             result[name] = value if isinstance(value, int | float | str) else dg.MetadataValue.json(value)
     return result

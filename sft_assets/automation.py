@@ -15,7 +15,7 @@ from dagster import DagsterRunStatus, RunsFilter
 from sft_assets.errors import SftError
 from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe
-from sft_assets.runs import INPUTS, fail_dead_runs, input_version, observations
+from sft_assets.runs import INPUTS, fail_dead_runs, input_files, input_version, observations
 from sft_assets.staleness import Facts, Graph, stale_causes
 
 JOB = "dataset"
@@ -45,7 +45,7 @@ def new_data_sensor(folder: Folder, recipe: Recipe) -> dg.SensorDefinition:
         job_name=JOB,
         minimum_interval_seconds=10,
         default_status=dg.DefaultSensorStatus.STOPPED,
-        description="Runs what is stale when files in sources/ or benchmarks/ change, in one run up to the export.",
+        description="Runs what is stale when sources/, benchmarks/ or reviews.jsonl change, in one run up to the export.",
     )
     def new_data(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         try:
@@ -58,14 +58,17 @@ def new_data_sensor(folder: Folder, recipe: Recipe) -> dg.SensorDefinition:
             )
         young = [
             p.name
-            for name in INPUTS.values()
-            for p in Folder.files(folder.root / name)
+            for place in dict.fromkeys(INPUTS.values())
+            for p in input_files(folder, place)
             if p.is_file() and abs(time.time() - p.stat().st_mtime) < QUIET
         ]
         if young:
             return dg.SkipReason(f"waiting until {young[0]} has not changed for {QUIET:g} seconds")
         fail_dead_runs(context.instance)
-        seen = observations(folder, context.instance, ask=False)  # a look every ten seconds is no reason to ask a server
+        try:
+            seen = observations(folder, context.instance, ask=False)  # a look every ten seconds is no reason to ask a server
+        except SftError as error:
+            return dg.SkipReason(str(error))
         if context.instance.get_runs(RunsFilter(statuses=ACTIVE), limit=1):
             return dg.SkipReason("a run is in progress; the next look comes when it has ended")
         assert context.repository_def is not None

@@ -16,6 +16,7 @@ from sft_assets import show
 from sft_assets.errors import SftError
 
 if TYPE_CHECKING:
+    from sft_assets.folder import Folder
     from sft_assets.verbs import Workspace
 
 app = typer.Typer(
@@ -51,7 +52,9 @@ def _fail(sentence: str) -> None:
 
 def _is_full_disk(error: BaseException | None) -> bool:
     """Dagster's own storage meets a full disk before DuckDB does: SQLite says so somewhere in the chain of causes."""
-    while error is not None:
+    seen = set[int]()
+    while error is not None and id(error) not in seen:  # a chain may lead back into itself
+        seen.add(id(error))
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
             return True
         said = str(error).lower()
@@ -73,6 +76,12 @@ def _workspace(data: Path | None) -> Workspace:
     from sft_assets.verbs import Workspace
 
     return Workspace.open(data)
+
+
+def _folder(data: Path | None) -> Folder:
+    from sft_assets.folder import Folder
+
+    return (Folder.current() if data is None else Folder.at(data)).existing()
 
 
 @app.command()
@@ -103,10 +112,9 @@ def add(
 ) -> None:
     """Look at new data: its format, three records before and after, what would be quarantined. Then make it a source."""
     from sft_assets import add as adding
-    from sft_assets.folder import Folder
     from sft_assets.recipe import Recipe
 
-    folder = (Folder.current() if data is None else Folder.at(data)).existing()
+    folder = _folder(data)
     recipe = Recipe.load(folder.recipe)
     mapping = dict(pair.partition("=")[::2] for pair in columns.split(",")) if columns else {}
     options = {"name": name, "format": format, "columns": mapping, "config": config, "split": split, "license": license}
@@ -155,6 +163,7 @@ def run(
         show.files(space.versions(), most=12)
     show.funnel(space)
     show.evidence(space.versions())
+    show.topics(space.versions())
 
 
 @app.command()
@@ -171,6 +180,7 @@ def status(
         show.files(space.versions())
     show.funnel(space)
     show.evidence(space.versions())
+    show.topics(space.versions())
     show.ledger(space.spending())
     if review:
         show.marked(space.marked(review))
@@ -187,12 +197,11 @@ def what_if(
 ) -> None:
     """How a state would come out under other settings. Stores nothing."""
     from sft_assets.definitions import asset_named
-    from sft_assets.folder import Folder
     from sft_assets.recipe import Recipe
     from sft_assets.what_if import changed_recipe
     from sft_assets.what_if import what_if as ask
 
-    folder = (Folder.current() if data is None else Folder.at(data)).existing()
+    folder = _folder(data)
     asset = asset_named(state)
     show.what_if(ask(asset, folder, changed_recipe(Recipe.load(folder.recipe), state, settings), wait))
 
@@ -245,10 +254,76 @@ def explain(
     from sft_assets.explain import explain as lives
     from sft_assets.folder import Folder
     from sft_assets.recipe import Recipe
+    from sft_assets.reviews import read
 
     folder = Folder.current() if data is None else Folder.at(data)
-    for life in lives(warehouse(folder, Recipe.load(folder.recipe)), what, STATES):
+    for life in lives(warehouse(folder, Recipe.load(folder.recipe)), what, STATES, read(folder)):
         show.life(life)
+
+
+@app.command()
+def select(
+    file: Annotated[str, typer.Argument(help="row ids, one a line, or JSON lines or CSV with row_id; - for standard input")],
+    why: Annotated[str, typer.Option("--why", help="the reason; the ledger and the reports give it")],
+    data: Data = None,
+    drop: Annotated[bool, typer.Option("--drop", help="leave the rows out, in scored")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="keep them, whatever dropped them or marked them for review")] = False,
+    review: Annotated[bool, typer.Option("--review", help="mark them for review, in scored")] = False,
+    reviewer: Annotated[str | None, typer.Option(help="who decides (default: your login name)")] = None,
+) -> None:
+    """Decide about rows, such as those that the map downloads. `sft run` applies it; the last decision about a row counts."""
+    from sft_assets import verbs
+
+    chosen = [name for name, given in (("drop", drop), ("keep", keep), ("review", review)) if given]
+    if len(chosen) != 1:
+        _fail("say one of --drop, --keep and --review")
+    space = _workspace(data)
+    found = verbs.select(space, file, chosen[0], why, reviewer)
+    show.selected(found, str(space.folder.reviews), space.may_follow(found.by_state))
+
+
+@app.command()
+def search(
+    text: Annotated[str, typer.Argument(help="what to look for, in any words")],
+    data: Data = None,
+    rows: Annotated[int, typer.Option("--rows", min=1, help="how many to show")] = 10,
+) -> None:
+    """The rows nearest to a text, by meaning and by word; dropped ones too."""
+    from sft_assets.verbs import search as find
+
+    show.found(find(_folder(data), text, rows))
+
+
+@app.command()
+def explore(
+    data: Data = None,
+    atlas: Annotated[
+        str | None, typer.Option("--atlas", help="show the rows in embedding-atlas instead: its command, or the path of it")
+    ] = None,
+    browser: Annotated[bool, typer.Option("--open/--no-open", help="open it in the browser")] = True,
+) -> None:
+    """Open the map of all rows, dropped ones too: a file that needs no server and no network."""
+    import subprocess
+    import webbrowser
+
+    from sft_assets.asset import warehouse
+    from sft_assets.clustered.explore import atlas_arguments, map_file
+    from sft_assets.recipe import Recipe
+
+    folder = _folder(data)
+    if atlas is not None:
+        arguments = atlas_arguments(warehouse(folder, Recipe.load(folder.recipe)), folder, atlas)
+        show.out.print(
+            f"embedding-atlas will be at http://127.0.0.1:{arguments[arguments.index('--port') + 1]} (Ctrl-C ends it)"
+        )
+        try:
+            sys.exit(subprocess.run(arguments, check=False).returncode)
+        except KeyboardInterrupt:
+            sys.exit(130)
+    path = map_file(folder)
+    show.out.print(f"the map is {show.plain(str(path))}", soft_wrap=True)
+    if browser and sys.stdout.isatty() and (sys.platform == "darwin" or os.environ.get("DISPLAY")):
+        webbrowser.open(path.as_uri())
 
 
 @app.command()

@@ -1,8 +1,9 @@
 """The code location: everything assembled, nothing computed.
 
-source_files -> raw -> combined -> deduped --------------> decontaminated -----------------> scored -> exported
-benchmark_files -> benchmarks -> contamination_candidates ---^   rule_hits, likelihoods, ------^
-                                                                 judgements, rewards ...
+source_files -> raw -> combined -> deduped --------------> decontaminated --------------> scored ------> clustered -> exported
+benchmark_files -> benchmarks -> contamination_candidates ---^  rule_hits, likelihoods, -----^             ^    |
+                                                                judgements, rewards ...                    |    +---> map
+                                                                embeddings -> projection -> topics, descriptors
 """
 
 from __future__ import annotations
@@ -15,6 +16,12 @@ import dagster as dg
 
 from sft_assets.asset import Asset, to_dagster
 from sft_assets.automation import job, new_data_sensor
+from sft_assets.clustered.asset import clustered
+from sft_assets.clustered.descriptors.asset import descriptors
+from sft_assets.clustered.embeddings import embeddings
+from sft_assets.clustered.map.asset import map_
+from sft_assets.clustered.projection.asset import projection
+from sft_assets.clustered.topics.asset import topics
 from sft_assets.combined.asset import combined
 from sft_assets.decontaminated.asset import decontaminated
 from sft_assets.decontaminated.benchmarks.asset import benchmarks
@@ -25,7 +32,7 @@ from sft_assets.exported.asset import exported
 from sft_assets.folder import Folder
 from sft_assets.raw.asset import raw
 from sft_assets.recipe import Recipe
-from sft_assets.runs import INPUTS, DataFolder, input_version
+from sft_assets.runs import INPUTS, REVIEWS, DataFolder, input_version
 from sft_assets.scored.asset import scored
 from sft_assets.scored.judgements.asset import judgements
 from sft_assets.scored.judgements.contamination import contamination_judgements
@@ -46,6 +53,12 @@ ASSETS: tuple[Asset, ...] = (
     contamination_judgements,
     rewards,
     scored,
+    descriptors,
+    embeddings,
+    projection,
+    topics,
+    clustered,
+    map_,
     exported,
 )
 STATES = tuple(a.name for a in ASSETS if a.table.is_state)
@@ -80,15 +93,21 @@ def definitions(folder: Folder, recipe: Recipe | None = None, assets: tuple[Asse
 
 
 def _observed(folder: Folder, name: str) -> Any:
-    """An input asset: files that people put there, known by a fingerprint of their bytes."""
+    """An input asset: files that people put there, known by a fingerprint of their bytes, or what people decided."""
+    if name in REVIEWS:
+        description = f"What people decided about rows that {REVIEWS[name]} applies. Its version is a hash of those decisions."
+        metadata = {"file": f"{folder}/{INPUTS[name]}"}
+    else:
+        description = f"The files in {INPUTS[name]}/ of the data folder. Its version is a hash of their names and bytes."
+        metadata = {"folder": f"{folder}/{INPUTS[name]}"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)
 
         @dg.observable_source_asset(
             name=name,
             group_name="inputs",
-            description=f"The files in {INPUTS[name]}/ of the data folder. Its version is a hash of their names and bytes.",
-            metadata={"folder": f"{folder}/{INPUTS[name]}"},
+            description=description,
+            metadata=metadata,
         )
         def files() -> dg.DataVersion:
             return dg.DataVersion(input_version(folder, name))

@@ -13,15 +13,15 @@ gathering that is killed has lost nothing: the next one takes it from there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
-from sft_assets.warehouse import Build, Version, Warehouse
+from sft_assets.warehouse import Build, Table, Version, Warehouse
 
 CHUNK = 4096  # contents that are read at a time
 
@@ -50,7 +50,10 @@ def least(*numbers: int | None) -> int | None:
 
 @dataclass
 class Evidence:
-    """What an asset reads of its parents, and the rows that it makes of it."""
+    """What an asset reads of its parents, and the rows that it makes of it.
+
+    types: SQL types of columns that only the model knows (how many dimensions a vector has); the others are as declared.
+    """
 
     house: Warehouse
     parents: Mapping[str, Version]
@@ -58,7 +61,8 @@ class Evidence:
     say: Callable[[str], None] = lambda text: None
     notes: dict[str, Any] = field(default_factory=dict)
     run: str = ""
-    _tables: list[pa.Table] = field(default_factory=list)
+    types: dict[str, str] = field(default_factory=dict)
+    _tables: list[Iterable[pa.Table]] = field(default_factory=list)
 
     def of(self, parent: str) -> str:
         """The narrow table of a parent."""
@@ -92,10 +96,20 @@ class Evidence:
 
     def insert(self, rows: pa.Table | pa.RecordBatch) -> None:
         """Add rows of the asset's table; columns by name."""
-        self._tables.append(rows if isinstance(rows, pa.Table) else pa.Table.from_batches([rows]))
+        self._tables.append([rows if isinstance(rows, pa.Table) else pa.Table.from_batches([rows])])
+
+    def insert_as_stored(self, tables: Iterable[pa.Table]) -> None:
+        """Add rows that are made while they are stored, as together they would fill the memory. Nobody can read the database
+        meanwhile: they come out of a cache, never out of a model."""
+        self._tables.append(tables)
+
+    def table(self, declared: Table) -> Table:
+        """The asset's table with the types that are known by now."""
+        return replace(declared, columns={**declared.columns, **self.types})
 
     def store(self, build: Build) -> None:
         """Write what was gathered."""
-        for table in self._tables:
-            build.insert(table)
+        for tables in self._tables:
+            for table in tables:
+                build.insert(table)
         build.notes |= self.notes

@@ -18,6 +18,7 @@ import orjson
 
 from sft_assets.errors import SftError
 from sft_assets.record import Message, messages_of
+from sft_assets.reviews import Reviews
 from sft_assets.warehouse import Version, Warehouse
 from sft_assets.warehouse.versions import read_versions
 
@@ -31,6 +32,7 @@ class Step:
     reason: str = ""
     evidence: dict[str, Any] = field(default_factory=dict)
     edits: list[tuple[str, str]] = field(default_factory=list)
+    reviewed: str = ""  # what people decided, who and why
 
 
 @dataclass
@@ -45,9 +47,11 @@ class Life:
     messages: list[Message] | None = None
     kept_messages: list[Message] | None = None  # of the row whose duplicate this one is
     kept_place: str = ""
+    unapplied: list[str] = field(default_factory=list)  # what people decided that no state has applied
 
 
 MANY = 20
+PAST = {"keep": "kept", "drop": "dropped", "review": "marked for review", "edit": "answer edited"}
 
 
 def _one(con: duckdb.DuckDBPyConnection, sql: str, values: Sequence[Any]) -> tuple[Any, ...] | None:
@@ -56,8 +60,9 @@ def _one(con: duckdb.DuckDBPyConnection, sql: str, values: Sequence[Any]) -> tup
     return rows[0] if rows else None
 
 
-def explain(house: Warehouse, what: str, states: Sequence[str]) -> list[Life]:
-    """The lives that `what` names: a row id or its beginning (4 characters or more), or FILE:POSITION.
+def explain(house: Warehouse, what: str, states: Sequence[str], reviews: Reviews | None = None) -> list[Life]:
+    """The lives that `what` names: a row id or its beginning (4 characters or more), or FILE:POSITION. reviews: what people
+    decided, for what of it is not applied yet.
 
     Raises:
         SftError: nothing is called that, or too much is.
@@ -67,6 +72,8 @@ def explain(house: Warehouse, what: str, states: Sequence[str]) -> list[Life]:
         if "raw" not in versions:
             raise SftError(f"{house.path}: there is no dataset yet; `sft run` builds it")
         lives = _by_place(con, what, states, versions) if ":" in what else _by_id(con, what, states, versions)
+        for life in lives:
+            _decided(con, life, versions, reviews)
     if not lives:
         raise SftError(
             f"nothing is called {what!r}: give a row id (or its first characters, as reports show them) or FILE:POSITION, "
@@ -189,6 +196,25 @@ def _step(con: duckdb.DuckDBPyConnection, state: str, row_id: str, record_id: st
         return step
     step.verdict, step.reason = "not built", "this state was made before the row came in; `sft plan` says what is stale"
     return step
+
+
+def _decided(con: duckdb.DuckDBPyConnection, life: Life, versions: dict[str, Version], reviews: Reviews | None) -> None:
+    """What people decided about the row: in the states that applied it, and what no state has applied."""
+    here = con.execute("SELECT 1 FROM duckdb_views() WHERE view_name = 'reviewed' AND schema_name = 'main'").fetchall()
+    sql = "SELECT state, decision, reviewer, time, why FROM reviewed WHERE row_id = ?::UUID ORDER BY time"
+    applied = con.execute(sql, [life.row_id]).fetchall() if here and life.row_id else []
+    steps = {step.state: step for step in life.steps}
+    for state, decision, reviewer, at, why in applied:
+        if state in steps:
+            steps[state].reviewed = f"{PAST[decision]} by {reviewer}: {why} ({at})"
+    if reviews is None:
+        return
+    for one in reviews.decisions:
+        if str(one.row_id) != life.row_id or (one.state, one.decision, one.reviewer, one.at, one.why) in applied:
+            continue
+        seen = one.state in versions and versions[one.state].inputs.get(f"{one.state}_reviews") == reviews.version(one.state)
+        why = "does not hold, as the row came with other content or not at all" if seen else "not yet applied: `sft run`"
+        life.unapplied.append(f"{PAST[one.decision]} by {one.reviewer} in {one.state}: {one.why} ({one.at}); {why}")
 
 
 def _signals(con: duckdb.DuckDBPyConnection, row_id: str, versions: dict[str, Version]) -> tuple[str, dict[str, Any]]:

@@ -4,6 +4,7 @@ D/recipe.yaml   what to do                      D/sft.duckdb    every state of t
 D/sources/      instruction data, as it came    D/exports/      finished datasets
 D/benchmarks/   test sets to keep out           D/quarantine/   what a stopped run could not read
 D/prompts/      rubrics of one's own            D/calls.sqlite  what language models were asked, and what it cost
+D/reviews.jsonl what people decided about rows
 D/.lock         who is writing                  D/.dagster/     Dagster's own storage
 """
 
@@ -69,6 +70,11 @@ class Folder:
         return self.root / "benchmarks"
 
     @property
+    def reviews(self) -> Path:
+        """What people decided about rows, one decision a line."""
+        return self.root / "reviews.jsonl"
+
+    @property
     def database(self) -> Path:
         return self.root / "sft.duckdb"
 
@@ -79,6 +85,11 @@ class Folder:
     @property
     def quarantine(self) -> Path:
         return self.root / "quarantine"
+
+    @property
+    def map(self) -> Path:
+        """The map of the rows; the picture of it lies beside it."""
+        return self.root / "map.html"
 
     @property
     def embeddings(self) -> Path:

@@ -300,16 +300,21 @@ class RuleHits(Section):
 
 
 class Budget(Section):
-    """What dear evidence may cost. `rows` is part of the result; the caps end one run, and `sft run --again` goes on."""
+    """What one run may cost. A cap ends it, and `sft run --again` goes on."""
 
-    rows: int | None = Field(default=None, ge=0, description="contents that carry a score; those scored before come first")
     calls: int | None = Field(default=None, ge=0, description="requests of one run")
     tokens: int | None = Field(default=None, ge=0, description="of prompts and replies in one run")
     money: float | None = Field(default=None, ge=0, description="of one run, in the currency of models.NAME.price")
     minutes: float | None = Field(default=None, gt=0, description="of one run")
 
 
-CAPS = {"calls", "tokens", "money", "minutes"}  # of one run: they change no result
+class RowBudget(Budget):
+    """What dear evidence may cost. `rows` is part of the result, the caps are not."""
+
+    rows: int | None = Field(default=None, ge=0, description="contents that carry a score; those scored before come first")
+
+
+CAPS = set(Budget.model_fields)  # of one run: they change no result
 
 
 class Likelihoods(Section):
@@ -320,7 +325,7 @@ class Likelihoods(Section):
     minutes: float | None = Field(default=None, gt=0, description="of one run")
 
 
-class Judgements(Budget):
+class Judgements(RowBudget):
     """What a language model says of each answer, by rubrics (prompt files)."""
 
     model: str = Field(default=EMBEDDED, description="of the endpoint that OPENAI_BASE_URL names")
@@ -328,7 +333,7 @@ class Judgements(Budget):
     rows: int | None = Field(default=40, ge=0, description="contents that carry a score; those scored before come first")
 
 
-class ContaminationJudgements(Budget):
+class ContaminationJudgements(RowBudget):
     """What a language model says of contamination candidates: the same task as the test item, or another."""
 
     judge: bool = Field(default=False, description="whether they are judged at all")
@@ -369,10 +374,10 @@ class Descriptors(Section):
 class Embeddings(Section):
     """The vector of each row's text."""
 
-    model: str = Field(
+    model: str | None = Field(
         default=EMBEDDED,
         description="a model of sentence-transformers, by name or path; `embedded` is all-MiniLM-L6-v2, `static` a table of "
-        "word vectors (English, many times as fast)",
+        "word vectors (English, many times as fast); null: no embeddings, so no topics",
     )
     windows: int | None = Field(default=1, ge=1, description="of a longer text than the model reads, windows read; null: all")
 
@@ -386,16 +391,12 @@ class Projection(Section):
     min_dist: float = Field(default=0.1, ge=0, le=1, description="UMAP's, of the map; the topics have 0")
 
 
-class Topics(Section):
+class Topics(Budget):
     """Topics, groups of them, and their names."""
 
     min_size: int | None = Field(default=None, ge=2, description="contents of the smallest topic; default: by their number")
     groups: int | None = Field(default=None, ge=1, description="of topics; default: as many as part best")
     model: str | None = Field(default=None, description="names the topics; default: they are named by their keywords")
-    calls: int | None = Field(default=None, ge=0, description="requests of one run")
-    tokens: int | None = Field(default=None, ge=0, description="of prompts and replies in one run")
-    money: float | None = Field(default=None, ge=0, description="of one run, in the currency of models.NAME.price")
-    minutes: float | None = Field(default=None, gt=0, description="of one run")
 
 
 class Clustered(Section):
@@ -422,6 +423,7 @@ class Map(Section):
     """The map of all rows that stay and of those that were dropped."""
 
     max_dropped: int = Field(default=2000, ge=0, description="dropped rows that are embedded for it; duplicates need not be")
+    max_rows: int = Field(default=50_000, ge=1, description="rows on the page; of more a sample")
 
 
 class Price(Section):
@@ -488,10 +490,10 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _money_has_prices(self) -> Recipe:
-        for name in ("judgements", "contamination_judgements"):
+        for name in ("judgements", "contamination_judgements", "topics"):
             section = getattr(self, name)
-            price = self.models.get(section.model, ModelSettings()).price
-            if section.money is not None and section.model != EMBEDDED and price == Price():
+            price = self.models.get(section.model or "", ModelSettings()).price
+            if section.money is not None and section.model not in (None, EMBEDDED) and price == Price():
                 raise ValueError(
                     f"{name}.money is a cap, but there is no price for it to be kept by: say models: {{{section.model}: "
                     "{price: {input: ..., output: ...}}} (of a million tokens)"

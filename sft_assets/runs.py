@@ -22,12 +22,19 @@ import yaml
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 from dagster._core.instance.ref import InstanceRef  # the public from_config knows no overrides
 
+from sft_assets import reviews
 from sft_assets.folder import Folder, write_whole
 from sft_assets.recipe import Recipe
 from sft_assets.staleness import DATA
 
 PROCESS_TAG = "sft/process"
-INPUTS: Mapping[str, str] = {"source_files": "sources", "benchmark_files": "benchmarks"}
+REVIEWED = ("combined", "deduped", "decontaminated", "scored", "clustered")  # the states that apply decisions of people
+REVIEWS: Mapping[str, str] = {f"{state}_reviews": state for state in REVIEWED}  # an input each: a decision makes one stale
+INPUTS: Mapping[str, str] = {  # where in the data folder each lies
+    "source_files": "sources",
+    "benchmark_files": "benchmarks",
+    **dict.fromkeys(REVIEWS, "reviews.jsonl"),
+}
 GENERATED = "# Written by `sft init` and kept right by sft; take this line out to keep your own changes.\n"
 
 
@@ -134,13 +141,16 @@ def occupy(
 
 
 def input_version(folder: Folder, name: str, ask: bool = True) -> str:
-    """The fingerprint of an input asset's files, with the hub datasets, URLs and packages that the recipe names for it.
+    """The fingerprint of an input asset's files, with the hub datasets, URLs and packages that the recipe names for it; of
+    decisions that people made, a hash over those that the state applies.
 
     ask: whether to ask there what is the newest; without it what was last heard counts.
 
     Raises:
-        SftError: a place cannot be reached and was never fetched.
+        SftError: a place cannot be reached and was never fetched, or a line of reviews.jsonl is no decision.
     """
+    if name in REVIEWS:
+        return reviews.version(folder, REVIEWS[name])
     version = folder.version(folder.root / INPUTS[name])
     if not _names_places(folder):
         return version
@@ -154,6 +164,12 @@ def input_version(folder: Folder, name: str, ask: bool = True) -> str:
 
         versions = versions_elsewhere(folder, recipe, ask)
     return hashlib.sha256("\n".join([version, *versions]).encode()).hexdigest() if versions else version
+
+
+def input_files(folder: Folder, place: str) -> list[Path]:
+    """The files at a place that INPUTS names: one that is a file itself, or those in a folder."""
+    path = folder.root / place
+    return Folder.files(path) if path.is_dir() else [path]
 
 
 def _names_places(folder: Folder) -> bool:
@@ -178,9 +194,11 @@ def observations(folder: Folder, instance: DagsterInstance, ask: bool = True) ->
     for name in INPUTS:
         version = input_version(folder, name, ask)
         if observed_version(instance, name) != version:
-            base = folder.root / INPUTS[name]
-            sizes = [p.stat().st_size for p in Folder.files(base) if p.is_file()]
-            metadata = {"files": len(sizes), "bytes": sum(sizes)}
+            if name in REVIEWS:
+                metadata = {"decisions": len(reviews.read(folder).of(REVIEWS[name]))}
+            else:
+                sizes = [p.stat().st_size for p in input_files(folder, INPUTS[name]) if p.is_file()]
+                metadata = {"files": len(sizes), "bytes": sum(sizes)}
             result.append(dg.AssetObservation(dg.AssetKey(name), metadata=metadata, tags={DATA: version}))
     return result
 

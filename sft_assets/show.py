@@ -10,11 +10,13 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from sft_assets.add import Glimpse, Plan
+    from sft_assets.clustered.search import Found
     from sft_assets.decontaminated.check import Check
     from sft_assets.evidence import Estimate
     from sft_assets.explain import Life
     from sft_assets.models.door import Spent
     from sft_assets.scored.judgements.check import Check as JudgeCheck
+    from sft_assets.selection import Selected
     from sft_assets.verbs import Workspace
     from sft_assets.warehouse import Version
     from sft_assets.what_if import WhatIf
@@ -244,6 +246,31 @@ def evidence(versions: Mapping[str, Version]) -> None:
         out.print(line + stopped, soft_wrap=True)
 
 
+def topics(versions: Mapping[str, Version], most: int = 8) -> None:
+    """The largest topics, how stable they are, and where the map is."""
+    report = versions["topics"].report if "topics" in versions else {}
+    if not report.get("topics"):
+        return
+    largest = sorted(report["names"], key=lambda entry: -entry["contents"])[:most]
+    names = ", ".join(f"{plain(entry['name'].replace(', ', '/'))} {entry['contents']:,}" for entry in largest)
+    more = f" and {report['topics'] - most:,} more" if report["topics"] > most else ""
+    out.print(f"topics: {names}{more}", soft_wrap=True)
+
+
+def found(rows: Sequence[Found]) -> None:
+    """Rows that a search found."""
+    if not rows:
+        out.print("nothing is near it, and no row has one of its words")
+        return
+    table = Table("row", "meaning", "words", "where it is", "topic", "text", box=None, header_style="bold", pad_edge=False)
+    for column in (1, 2):
+        table.columns[column].justify = "right"
+    for one in rows:
+        numbers = ["" if value is None else f"{value:.2f}" for value in (one.meaning, one.word)]
+        table.add_row(one.row_id[:8], *numbers, plain(one.where), plain(short(one.topic, 40)), plain(short(one.text, 160)))
+    out.print(table)
+
+
 def ledger(spent: Mapping[tuple[str, str], Spent]) -> None:
     """What was spent on language models."""
     for (asset, model), one in spent.items():
@@ -251,6 +278,22 @@ def ledger(spent: Mapping[tuple[str, str], Spent]) -> None:
             f"[dim]spent on {plain(model)} for {asset}: {one.calls:,} calls, {one.tokens:,} tokens, {one.cost:,.4f}[/]",
             soft_wrap=True,
         )
+
+
+def selected(found: Selected, file: str, follow: Sequence[str]) -> None:
+    """What was recorded, and what it makes stale."""
+    if found.warning:
+        out.print(f"[yellow]{plain(found.warning)}[/]", soft_wrap=True)
+    if found.standing:
+        out.print(f"{found.standing:,} of {found.rows:,} decisions stood already, and were not written again")
+    if not found.recorded:
+        out.print("nothing was recorded")
+        return
+    what = found.recorded[0].decision
+    places = ", ".join(f"{n:,} for {state}" for state, n in found.by_state.items())
+    out.print(f"recorded in {plain(file)}: {what} {len(found.recorded):,} rows ({places})", soft_wrap=True)
+    after = f", and what follows if they come out different: {', '.join(follow)}" if follow else ""
+    out.print(f"stale now: {', '.join(found.by_state)}{after}. `sft run` applies it", soft_wrap=True)
 
 
 def marked(rows: Sequence[tuple[str, list[str], str]]) -> None:
@@ -295,7 +338,9 @@ def life(one: Life) -> None:
         reason = f"  {plain(step.reason)}" if step.reason else ""
         out.print(f"  {step.state:<15} [{colour(step.verdict)}]{step.verdict}[/]{reason}")
         for what, before in step.edits:
-            out.print(f"  {'':<15} [yellow]{what}[/] {plain(before)}", soft_wrap=True)
+            out.print(f"  {'':<15} [yellow]{what}[/] {plain(short(before))}", soft_wrap=True)
+        if step.reviewed:
+            out.print(f"  {'':<15} [cyan]{plain(short(step.reviewed))}[/]", soft_wrap=True)
         for key, value in step.evidence.items():
             if key == "rules":
                 for rule in value:
@@ -304,6 +349,8 @@ def life(one: Life) -> None:
                 out.print(f"  {'':<15} {key}: {plain(short(value))}", soft_wrap=True)
         if "spans" in step.evidence:
             leak(step.evidence, one.messages)
+    for decision in one.unapplied:
+        out.print(f"  {'decided':<15} [cyan]{plain(short(decision))}[/]", soft_wrap=True)
     turns("this row", one.messages)
     if one.kept_messages:
         turns(f"the row that stayed, {one.kept_place}", one.kept_messages)

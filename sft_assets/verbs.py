@@ -10,19 +10,21 @@
 
 from __future__ import annotations
 
+import getpass
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import dagster as dg
 from dagster import AssetKey, DagsterExecutionInterruptedError, DagsterInstance
 
 from sft_assets.asset import warehouse
 from sft_assets.automation import JOB
-from sft_assets.definitions import ASSETS, asset_named, definitions
+from sft_assets.definitions import ASSETS, STATES, asset_named, definitions
 from sft_assets.errors import SftError
 from sft_assets.evidence import Estimate, Evidence
 from sft_assets.folder import Folder
@@ -33,9 +35,11 @@ from sft_assets.warehouse import Version
 from sft_assets.warehouse.versions import read_versions
 
 if TYPE_CHECKING:
+    from sft_assets.clustered.search import Found
     from sft_assets.decontaminated.check import Check
     from sft_assets.models.door import Spent
     from sft_assets.scored.judgements.check import Check as JudgeCheck
+    from sft_assets.selection import Selected
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 Say = Callable[[str], None]
@@ -110,6 +114,41 @@ def check_judge(
         )
     evidence = Evidence(warehouse(space.folder, space.recipe), versions, say=say)
     return check(evidence, space.folder, space.recipe, rubric, rows, progress)
+
+
+def select(space: Workspace, file: str, decision: str, why: str, reviewer: str | None = None) -> Selected:
+    """Record one decision ('drop', 'keep' or 'review') about the rows that a file names (see `selection`).
+
+    file: a path, or - for standard input. reviewer: by default the login name.
+
+    Raises:
+        SftError: the file cannot be read, or not every row in it can be decided on; nothing was recorded.
+    """
+    from sft_assets import selection
+
+    if decision not in get_args(selection.Wanted):
+        raise SftError(f"{decision!r} is no decision; there are {', '.join(get_args(selection.Wanted))}")
+    try:
+        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        text = data.decode("utf-8-sig")
+    except OSError as error:
+        raise SftError(f"{file}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SftError(f"{file}: is not UTF-8; it has row ids, one a line") from None
+    try:
+        by = reviewer or getpass.getuser()
+    except (OSError, KeyError):
+        raise SftError("nobody is logged in by name here: say --reviewer NAME") from None
+    house, name = warehouse(space.folder, space.recipe), "standard input" if file == "-" else file
+    return selection.select(house, space.folder, STATES, name, text, cast("selection.Wanted", decision), why, by)
+
+
+def search(folder: Folder, text: str, most: int = 10) -> list[Found]:
+    """The rows nearest to a text, by meaning and by word (see `clustered.search`)."""
+    from sft_assets.clustered.search import search as find
+
+    recipe = Recipe.load(folder.recipe)
+    return find(warehouse(folder, recipe), recipe, text, most)
 
 
 @dataclass

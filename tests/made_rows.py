@@ -18,6 +18,7 @@ from sft_assets.folder import Folder
 from sft_assets.raw import asset as raw
 from sft_assets.recipe import Recipe
 from sft_assets.record import Conversation, Message, content_hash, digest, messages_array, uuids
+from sft_assets.runs import INPUTS, input_version
 from sft_assets.warehouse import Build, Table, Version, Warehouse
 
 REFUSAL = "I'm sorry, but I can't help with that."
@@ -86,7 +87,8 @@ def fill(folder: Folder, conversations: Sequence[Conversation], near: Collection
 
 def make(folder: Folder, *assets: Asset, **sections: Any) -> list[Version]:
     recipe = Recipe.model_validate(sections)
-    return [materialize(asset, folder, recipe, {}, again=True)[0] for asset in assets]
+    inputs = {name: input_version(folder, name) for asset in assets for name in asset.deps if name in INPUTS}
+    return [materialize(asset, folder, recipe, inputs, again=True)[0] for asset in assets]
 
 
 def query(folder: Folder, sql: str) -> list[tuple[Any, ...]]:

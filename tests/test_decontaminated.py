@@ -22,6 +22,7 @@ from sft_assets.folder import Folder
 from sft_assets.raw.asset import raw
 from sft_assets.recipe import Recipe
 from sft_assets.record import Message, messages_array, uuids
+from sft_assets.runs import INPUTS, input_version
 from sft_assets.scored.asset import scored
 from sft_assets.scored.judgements.asset import judgements
 from sft_assets.scored.judgements.contamination import contamination_judgements
@@ -52,7 +53,7 @@ def built(
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("".join(json.dumps(r) + "\n" for r in records), "utf-8")
     place, recipe = Folder(folder), Recipe.model_validate(sections)
-    inputs = {"source_files": place.version(place.sources), "benchmark_files": place.version(place.benchmarks)}
+    inputs = {name: input_version(place, name) for name in INPUTS}
     for asset in chain:
         version, _ = materialize(asset, place, recipe, {d: v for d, v in inputs.items() if d in asset.deps})
     dropped = query(folder, "SELECT reason, evidence FROM dropped WHERE state = 'decontaminated' ORDER BY reason, evidence")
@@ -169,7 +170,9 @@ def test_a_drop_that_names_no_benchmark_breaks_the_law(tmp_path: Path) -> None:
         build.drop(row_id, "benchmark_item", {"item_id": "1"})
 
     with pytest.raises(LawBroken, match="leaks_named"):
-        materialize(Asset(TABLE, 3, decontaminated.deps, unexplained), Folder(tmp_path), Recipe(), {})
+        materialize(
+            Asset(TABLE, 3, decontaminated.deps, unexplained), Folder(tmp_path), Recipe(), {"decontaminated_reviews": "none"}
+        )
 
 
 # ----------------------------------------------------------------------------------------------------------- candidates

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -19,12 +17,12 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from websockets.sync.client import connect
 
 from sft_assets import verbs
 from sft_assets.asset import fenced_table
 from sft_assets.folder import Folder
 from sft_assets.verbs import Workspace
+from tests.chromium import Proxy, needs_chromium, tab
 from tests.conftest import NO_MODELS
 
 pytestmark = pytest.mark.xdist_group("live")
@@ -232,74 +230,13 @@ def test_nothing_in_a_text_closes_the_block_that_it_is_shown_in() -> None:
     assert all(line.startswith("    ") for line in shown.splitlines())
 
 
-class Proxy(threading.Thread):
-    """Everything that the browser asks of the world beyond loopback comes here, and is written down."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        self.asked: list[str] = []
-
-    def run(self) -> None:
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            with connection:
-                self.asked.append(connection.recv(2000).decode(errors="replace").split("\r\n")[0])
-
-
-class Page:
-    """A tab of Chromium, spoken to through its debugging port."""
-
-    def __init__(self, socket_: Any):
-        self.socket = socket_
-        self.number = 0
-
-    def call(self, method: str, **values: Any) -> dict[str, Any]:
-        self.number += 1
-        self.socket.send(json.dumps({"id": self.number, "method": method, "params": values}))
-        while True:
-            answer: dict[str, Any] = json.loads(self.socket.recv(timeout=60))
-            if answer.get("id") == self.number:
-                return answer["result"]  # type: ignore[no-any-return]
-
-    def value(self, expression: str) -> Any:
-        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
-
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@needs_chromium
 def test_hostile_rows_run_nothing_and_ask_for_nothing_in_the_ui(live: tuple[Folder, str], tmp_path: Path) -> None:
     _, address = live
     proxy = Proxy()
     proxy.start()
-    flags = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-sync",
-        "--disable-component-update",
-        "--disable-dev-shm-usage",
-        "--window-size=1400,2600",
-        "--remote-debugging-port=0",
-    ]
-    profile = tmp_path / "profile"
-    command = [str(CHROMIUM), *flags, f"--user-data-dir={profile}", f"--proxy-server=127.0.0.1:{proxy.port}", "about:blank"]
-    browser = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        port = wait_for(lambda: (profile / "DevToolsActivePort").read_text().split()[0], 60, "Chromium")
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=10) as answer:
-            tab = next(t for t in json.load(answer) if t["type"] == "page")
-        with connect(tab["webSocketDebuggerUrl"], max_size=None) as socket_:
-            page = Page(socket_)
+        with tab(tmp_path / "profile", proxy, (1400, 2600)) as page:
             page.call("Page.navigate", url=f"{address}/assets/deduped?view=overview")
             shows_it = "document.body.innerText.includes('evil.example')"
             link = "[...document.querySelectorAll('a')].find(e => e.textContent.trim() === '[Show Markdown]')"
@@ -310,8 +247,6 @@ def test_hostile_rows_run_nothing_and_ask_for_nothing_in_the_ui(live: tuple[Fold
             shown = page.value("document.documentElement.outerHTML")
             ran = page.value("performance.getEntriesByType('resource').map(r => r.name).filter(n => n.includes('evil'))")
     finally:
-        browser.terminate()
-        browser.wait(20)
         proxy.listener.close()
     assert not re.search(r"<(script|img)[^>]*evil\.example", shown)
     assert ran == []

@@ -4,31 +4,34 @@
     messages [{user, "Name three primary colours."}, {assistant, "Red, yellow and blue."}]
 
 A record becomes its row (formats that give several rows hash the row's path into the id), is repaired, checked, masked; what
-cannot be a conversation goes to quarantine, what the mixture leaves out is dropped with its reason.
+cannot be a conversation goes to quarantine, what the mixture leaves out is dropped with its reason. Answers that people wrote
+anew replace those that stood there.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, NamedTuple
 
 import orjson
 import pyarrow as pa
 
-from sft_assets import masks
+from sft_assets import masks, reviews
 from sft_assets.asset import state
-from sft_assets.combined.rows import Outcome, Row, grouped, rows_of, rows_of_group, rules_by_source
+from sft_assets.combined.rows import Outcome, Row, grouped, rows_of, rows_of_group, rules_by_source, with_answers
 from sft_assets.combined.summary import summarize
 from sft_assets.folder import Folder
 from sft_assets.formats import Hints
 from sft_assets.masks import mask
 from sft_assets.raw.batches import excerpt
 from sft_assets.raw.quarantine import stop_if_too_many
-from sft_assets.recipe import Recipe
+from sft_assets.recipe import MaskKind, Recipe
 from sft_assets.record import BadRecord, content_hash, messages_array, row_id, uuids
+from sft_assets.reviews import Decision
 from sft_assets.warehouse import Build, Table
 
 TABLE = Table(
@@ -49,7 +52,7 @@ TABLE = Table(
 )
 
 
-@state(TABLE, code=2, data_of_code=masks.version)
+@state(TABLE, deps=("combined_reviews",), code=2, data_of_code=masks.version)
 def combined(build: Build, folder: Folder, recipe: Recipe) -> None:
     """One table of conversations: records mapped, repaired, checked and masked, in the recipe's mixture."""
     columns = ", ".join(f"{name} {kind}" for name, kind in TABLE.columns.items())
@@ -58,20 +61,22 @@ def combined(build: Build, folder: Folder, recipe: Recipe) -> None:
     there = [name for (name,) in build.con.execute(f"SELECT DISTINCT format FROM {build.of('raw')}").fetchall()]
     groups = grouped(there)
     rules, found, done = rules_by_source(recipe), Counter[str](), 0
+    answers = Answers.of(build, folder, recipe)
     single = ", ".join(f"'{name}'" for name in there if name not in groups)
     for batch in build.stream(f"SELECT {RECORD} FROM raw WHERE format IN ({single})") if single else ():
         records = [Record(*fields) for fields in _columns(batch)]
         found.update(record.source for record in records)
         outcomes = [rows_of(orjson.loads(r.text), r.format, Hints.of(r.hints), rules(r.source)) for r in records]
-        _keep(build, records, outcomes)
+        _keep(build, records, outcomes, answers)
         build.progress(done := done + len(records), total)
     for name, key in groups.items():
         for records in _groups(build, name, key):
             found.update(record.source for record in records)
             values = [orjson.loads(record.text) for record in records]
-            _keep(build, records, rows_of_group(values, name, Hints.of(records[0].hints), rules(records[0].source)))
+            _keep(build, records, rows_of_group(values, name, Hints.of(records[0].hints), rules(records[0].source)), answers)
             build.progress(done := done + len(records), total)
     _mix(build, recipe)
+    answers.record(build)
     build.notes["source_files"] = summarize(build)
     build.con.execute("DROP TABLE candidates")
     stop_if_too_many(build, folder, recipe, found)
@@ -105,10 +110,56 @@ def _groups(build: Build, format_name: str, key: str) -> Iterator[list[Record]]:
         yield [Record(*fields[:-1]) for fields in members]
 
 
-def _keep(build: Build, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
+@dataclass
+class Answers:
+    """The answers that people wrote anew, by row, and those that were put in."""
+
+    by_row: dict[bytes, list[Decision]]
+    kinds: Sequence[MaskKind] = ()
+    applied: list[Decision] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, build: Build, folder: Folder, recipe: Recipe) -> Answers:
+        found = reviews.read(folder)
+        if found.warning:
+            build.say(found.warning)
+        by_row = defaultdict(list)
+        for decision in found.of("combined"):
+            by_row[decision.row_id.bytes].append(decision)
+        return cls(dict(by_row), tuple(recipe.combined.masks))
+
+    def put_into(self, record: Record, outcome: Outcome) -> Outcome:
+        """The rows of a record with the answers that they were given, or why they can be none with them."""
+        if not self.by_row or not isinstance(outcome, list):
+            return outcome
+        applied = []
+        try:
+            for row in outcome:
+                if decisions := self.by_row.get(row_id(record.id, row.conversation.path)):
+                    applied += with_answers(row, decisions, self.kinds)
+        except BadRecord as bad:
+            return bad
+        self.applied += applied
+        return outcome
+
+    def record(self, build: Build) -> None:
+        """Put into the ledger which answers the state's rows have, and count those that they do not have."""
+        if not self.by_row:
+            return
+        build.con.register("asked", pa.table({"row_id": uuids(self.by_row)}))
+        there = {
+            one for (one,) in build.con.execute(f"SELECT row_id FROM {build.table} SEMI JOIN asked USING (row_id)").fetchall()
+        }
+        build.con.unregister("asked")
+        decisions = [decision for some in self.by_row.values() for decision in some]
+        reviews.record(build, decisions, [decision for decision in self.applied if decision.row_id in there], there)
+
+
+def _keep(build: Build, records: Sequence[Record], outcomes: Sequence[Outcome], answers: Answers) -> None:
     """Store the rows of these records, and the reasons of those that have none."""
     rows: list[tuple[Record, bytes, Row]] = []
     for record, outcome in zip(records, outcomes, strict=True):
+        outcome = answers.put_into(record, outcome)
         if isinstance(outcome, BadRecord):
             data = record.text.encode()
             sha = hashlib.sha256(data).hexdigest()

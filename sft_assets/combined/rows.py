@@ -2,11 +2,12 @@
 
 {"instruction": "Mail ann@corp.com", "output": "Done."}
 ->  user "Mail <EMAIL>"  assistant "Done."              edits: masked_email {"place": "turn 1", ...}
+->  user "Mail <EMAIL>"  assistant "I cannot mail."     edits: reviewed_edit {"reviewer": "ann", "was": "Done.", ...}
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -21,7 +22,8 @@ from sft_assets.combined.validation import validate
 from sft_assets.formats import Hints
 from sft_assets.formats.turns import media
 from sft_assets.recipe import MaskKind, Recipe, Repair, Source
-from sft_assets.record import BadRecord, Conversation, Message
+from sft_assets.record import BadRecord, Conversation, Message, content_hash
+from sft_assets.reviews import Decision
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,30 @@ def finished(row: Conversation, rules: Rules) -> Row:
     row.license = row.license and mask_text(row.license, kinds, "license", edits)
     row.language = row.language and mask_text(row.language, kinds, "language", edits)
     return Row(row, _meta(row.meta, kinds, edits), edits)
+
+
+def with_answers(row: Row, decisions: Iterable[Decision], kinds: Sequence[MaskKind]) -> list[Decision]:
+    """Put into the row the answers that people wrote for the content that it has, each masked; which of them these were.
+
+    An answer may have been written for what another one before it made of the row.
+
+    Raises:
+        BadRecord: what comes of it cannot train a model (an edited answer may be the losing one, word for word).
+    """
+    made, applied = row.conversation, []
+    for one in decisions:
+        last = made.messages[-1]
+        if last.role != "assistant" or content_hash(made.messages, made.rejected, made.tools) != one.content_hash.bytes:
+            continue
+        place = f"turn {len(made.messages)}"
+        said = {"place": place, "reviewer": one.reviewer, "why": one.why, "time": one.at, "was": last.content}
+        row.edits.append(Edit("reviewed_edit", orjson.dumps(said).decode(), ""))
+        answer = mask_text(one.answer or "", kinds, place, row.edits)
+        made.messages = [*made.messages[:-1], last._replace(content=answer)]
+        applied.append(one)
+    if applied:
+        validate(made)
+    return applied
 
 
 def _meta(meta: dict[str, Any], kinds: tuple[MaskKind, ...], edits: list[Edit]) -> str | None:

@@ -6,7 +6,8 @@ Of each group of duplicates one row stays; every row that goes is equal to it or
 
 Which row stays: the source's priority, then the answer that ends well, then the longer answer (blanks do not count), then the
 text with fewer surplus blanks, then the answer whose paragraphs are marked, then how many equal records came before it in its
-source, then the source's name, then the id. The order of the input plays no part.
+source, then the source's name, then the id. The order of the input plays no part. A duplicate that people decided to keep stays
+beside it, in its near_group.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from sft_assets import reviews
 from sft_assets.asset import state
 from sft_assets.compiling import compiling
 from sft_assets.deduped import report
@@ -44,13 +46,14 @@ TABLE = Table(
             WHERE kept.row_id IS NULL AND d.reason <> 'bloom_duplicate'
             """,
         ),
+        reviews.KEPT,
     ),
 )
 BATCH = 4096  # rows
 Ints = npt.NDArray[np.int64]
 
 
-@state(TABLE, code=2)
+@state(TABLE, deps=("deduped_reviews",), code=2)
 def deduped(build: Build, folder: Folder, recipe: Recipe) -> None:
     """The combined rows without exact and near duplicates; each that went names the row that stayed."""
     section = recipe.deduped
@@ -68,21 +71,37 @@ def deduped(build: Build, folder: Folder, recipe: Recipe) -> None:
     )
     priorities = {source.name: source.priority for source in recipe.sources}
     priority = np.array([priorities.get(name, 0) for name in rows.sources], np.int64)
-    read = _reader(build, rows)
+    read, held = _reader(build, rows), _held(build, folder, rows)
     if bloom:
-        found = bloom_duplicates(rows, read, section, priority, lambda done: build.progress(total + done, passes * total))
+        found = bloom_duplicates(rows, read, section, priority, lambda done: build.progress(total + done, passes * total), held)
     else:
         guard = section.keep_if_numbers_differ
-        found = near_duplicates(rows, read, section.compare, section.threshold, guard, priority, section.near)
+        found = near_duplicates(rows, read, section.compare, section.threshold, guard, priority, section.near, held=held)
     if section.semantic:
-        _compare_meaning(build, rows, found, read, section.semantic, priority, folder)
+        _compare_meaning(build, rows, found, read, section.semantic, priority, folder, held)
+    if held is not None:
+        build.notes["kept_by_people"] = found.keep(np.flatnonzero(held), rows.row_id)
     _write(build, rows, found)
     build.notes |= report.of(build, rows.row_id, found)
 
 
+def _held(build: Build, folder: Folder, rows: Profiles) -> npt.NDArray[np.bool_] | None:
+    """Whether people decided to keep each row; None where they decided nothing."""
+    decided = reviews.apply(build, folder)
+    if not decided:
+        return None
+    ids = np.array([int.from_bytes(row_id.bytes[:8]) for row_id in decided], np.uint64)
+    held = np.isin(rows.row_id.view(">u8").reshape(-1, 2)[:, 0], ids)
+    kept = {row_id.bytes for row_id in decided}
+    for row in np.flatnonzero(held):  # half an id may be that of two
+        held[row] = bytes(rows.row_id[row]) in kept
+    return held
+
+
 def _compare_meaning(
-    build: Build, rows: Profiles, found: Duplicates, read: Read, section: Semantic, priority: Ints, folder: Folder
-) -> None:
+    build: Build, rows: Profiles, found: Duplicates, read: Read, section: Semantic, priority: Ints, folder: Folder,
+    held: npt.NDArray[np.bool_] | None,
+) -> None:  # fmt: skip
     from sft_assets.deduped.semantic import said_in, semantic_duplicates
     from sft_assets.models.embedder import Embedder
 
@@ -91,7 +110,7 @@ def _compare_meaning(
     texts = 2 * len(said)
     build.say(f"embedding {texts:,} texts with {section.model}; what was embedded before is in {folder.embeddings.name}")
     build.notes["semantic"] = semantic_duplicates(
-        rows, found, said, embedder, section, priority, lambda done: build.progress(done, texts)
+        rows, found, said, embedder, section, priority, lambda done: build.progress(done, texts), held
     )
 
 

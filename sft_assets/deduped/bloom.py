@@ -66,9 +66,14 @@ class Seen:
 
 
 def bloom_duplicates(
-    rows: Profiles, read: Read, section: Deduped, priority: Ints, progress: Callable[[int], None] = lambda done: None
+    rows: Profiles,
+    read: Read,
+    section: Deduped,
+    priority: Ints,
+    progress: Callable[[int], None] = lambda done: None,
+    held: npt.NDArray[np.bool_] | None = None,
 ) -> Duplicates:
-    """The duplicates among `rows`, whose profiles have no bands."""
+    """The duplicates among `rows`, whose profiles have no bands. held: as in `near_duplicates`."""
     exact = near_duplicates(rows, read, section.compare, section.threshold, priority=priority, near=False)
     bands = bands_for(section.threshold, section.permutations)
     seen = Seen(max(len(rows), section.bloom_rows or 0), section.bloom_false_positives, bands, section.permutations)
@@ -106,6 +111,7 @@ def bloom_duplicates(
         section.threshold,
         section.keep_if_numbers_differ,
         own,
+        held=None if held is None else held[number],
     )
     exact.take_over(number, found)
     return exact

@@ -68,6 +68,18 @@ class Duplicates:
             np.zeros(BINS, np.int64), np.zeros(rows, np.bool_), np.full((rows, 2), np.nan),
         )  # fmt: skip
 
+    def keep(self, rows: Ints, row_id: npt.NDArray[np.void]) -> int:
+        """Let rows stay whatever was found, each in one near_group with the row that would stay in its stead (a Bloom filter
+        alone names none); how many had gone. What went for others, and whoever names them, stands as it is."""
+        back = rows[~self.stays[rows]]
+        through = self.through[back]
+        pairs = [*zip(back, self.of[back], strict=True), *zip(back, through, strict=True)]
+        self.of[back] = self.through[back] = -1
+        self.exact[back] = self.unconfirmed[back] = False
+        self.jaccard[back], self.meaning[back] = 1, np.nan
+        self.tie([(int(a), int(b)) for a, b in pairs if b >= 0], row_id)
+        return len(back)
+
     @property
     def stays(self) -> npt.NDArray[np.bool_]:
         return (self.of < 0) & ~self.unconfirmed
@@ -170,17 +182,22 @@ def near_duplicates(
     priority: npt.NDArray[np.int64] | None = None,
     near: bool = True,
     crowded: int = CROWDED,
+    held: npt.NDArray[np.bool_] | None = None,
 ) -> Duplicates:
     """Every duplicate among the rows.
 
     read: for the second look at rows that share a band with another. priority: of each of `rows.sources`, the higher stays.
-    near: False for exact duplicates only. crowded: so many rows of one band get finer buckets.
+    near: False for exact duplicates only. crowded: so many rows of one band get finer buckets. held: rows that will be kept
+    whatever is found of them (`Duplicates.keep`): those that stay and are near them are tied to them.
     """
     found = Duplicates.none(len(rows))
     order = Order(rows, priority)
     _exact(rows, order, found)
     if near:
-        _near(rows, order, read, compare, threshold, keep_if_numbers_differ, crowded, found)
+        if held is not None:  # a row that is equal to another has the neighbours of that one
+            held = held.copy()
+            held[found.of[held & found.exact]] = True
+        _near(rows, order, read, compare, threshold, keep_if_numbers_differ, crowded, found, held)
         went = np.flatnonzero(found.exact & (found.of[found.of] >= 0))  # equal to a row that is the near duplicate of another
         found.through[went] = found.of[went]
         found.jaccard[went] = found.jaccard[found.of[went]]
@@ -240,7 +257,7 @@ def _exact(rows: Profiles, order: Order, found: Duplicates) -> None:
 
 def _near(
     rows: Profiles, order: Order, read: Read, compare: Compare, threshold: float, keep_if_numbers_differ: bool, crowded: int,
-    found: Duplicates,
+    found: Duplicates, held: npt.NDArray[np.bool_] | None,
 ) -> None:  # fmt: skip
     left = np.flatnonzero((found.of < 0) & (rows.tokens >= MIN_TOKENS)).astype(np.int32)
     bands = shared_bands(rows.bands, rows.kind, left)
@@ -268,6 +285,10 @@ def _near(
     found.histogram += verdicts.histogram
     close = np.flatnonzero(~gone & (verdicts.to >= 0))
     found.closest[active[close]], found.to[active[close]] = verdicts.closest[close], active[verdicts.to[close]]
+    if held is not None:  # nothing holds what goes and what is held apart but its own guard
+        kept = np.flatnonzero(held[active] & gone)
+        gone[kept] = False
+        guard[kept] = np.random.default_rng(0).integers(1 << 63, size=len(kept), dtype=np.uint64)
     if (guard == guard[0]).all():
         return
     roots = ties(bands, rank, ~gone, guard, sets, threshold)

@@ -86,8 +86,10 @@ def semantic_duplicates(
     section: Semantic,
     priority: Ints,
     progress: Callable[[int], None] = lambda done: None,
+    held: npt.NDArray[np.bool_] | None = None,
 ) -> dict[str, Any]:
-    """Put into `found` the semantic duplicates among the rows that stay. said: of each of them.
+    """Put into `found` the semantic duplicates among the rows that stay. said: of each of them. held: rows that will be kept
+    whatever is found of them; those that stay and are near them are tied to them.
 
     Returns what is to be reported: how the neighbours were sought and with what recall.
     """
@@ -97,6 +99,8 @@ def semantic_duplicates(
     of = np.full(len(order), -1, np.int64)  # by place in the order, as are all numbers here
     similarity = np.ones((len(order), 2))
     guarded: set[tuple[int, int]] = set()
+    tied: set[tuple[int, int]] = set()  # for a row that is held
+    holds = np.zeros(len(order), np.bool_) if held is None else held[order]
     least = (section.prompt + section.answer) / 2
     both = np.ascontiguousarray(vectors.reshape(len(order), -1)) / np.float32(np.sqrt(2))
     kinds = rows.kind[order]
@@ -112,7 +116,7 @@ def semantic_duplicates(
         gone = 0
         for place, others in zip(left.tolist(), neighbours, strict=True):
             for other in np.sort(left[others]).tolist():
-                if other >= place or of[other] >= 0 or kinds[other] != kinds[place]:
+                if other >= place or (of[other] >= 0 and not holds[other]) or kinds[other] != kinds[place]:
                     continue
                 alike = (vectors[place] * vectors[other]).sum(axis=1)
                 if alike[0] < section.prompt or alike[1] < section.answer:
@@ -120,14 +124,19 @@ def semantic_duplicates(
                 if rows.scope[order[place]] != rows.scope[order[other]] or marked(place) != marked(other):
                     guarded.add((int(order[other]), int(order[place])))
                     continue
+                if of[other] >= 0 or of[place] >= 0:
+                    tied.add((int(order[other]), int(order[place])))
+                    continue
                 of[place], similarity[place] = other, alike
                 gone += 1
-                break
+                if not holds[place]:
+                    break
         if not gone or report["search"] == "exact":
             break
     went = np.flatnonzero(of >= 0)
     _take(found, order[went], order[of[went]], similarity[went])
-    found.tie([(a, b) for a, b in guarded if found.stays[a] and found.stays[b]], rows.row_id)
+    stays = found.stays if held is None else found.stays | held
+    found.tie([(a, b) for a, b in guarded | tied if stays[a] and stays[b]], rows.row_id)
     return {**report, "model": embedder.name, "rows": len(order), "dropped": len(went), "kept_by_guard": len(guarded)}
 
 

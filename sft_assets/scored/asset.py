@@ -9,9 +9,11 @@
     dropped 51ab...  refusal  {"rules": [{"rule": "refusal", "turn": 2, "span": [0, 28],
                                           "matched": "I'm sorry, but I cannot help", "why": "The answer declines ..."}]}
 
-A row is dropped for the first of the signals that drop it (decision.py has their order). An answer that is labelled bad
-(`label` false) is there to be bad, as a losing answer is: rules about answers do not count against its row, and nobody is asked
-about it.
+    dropped 88c1...  reviewed {"why": "the sum is wrong", "reviewer": "ann", "time": "2026-01-02T03:04:05Z"}
+
+A row is dropped for the first of the signals that drop it (decision.py has their order), unless people decided about it. An
+answer that is labelled bad (`label` false) is there to be bad, as a losing answer is: rules about answers do not count against
+its row, and nobody is asked about it.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from sft_assets import reviews
 from sft_assets.asset import state
 from sft_assets.errors import SftError, did_you_mean
 from sft_assets.folder import Folder
@@ -48,40 +51,63 @@ TABLE = Table(
     laws=(
         Law(
             "no_dropping_rule",
-            "no kept row hits a rule that drops",
+            "no kept row hits a rule that drops, unless people decided about the row",
             """
             SELECT count(*)
             FROM {table}
             JOIN decontaminated AS d USING (row_id)
             JOIN rule_hits AS h ON h.content_hash = d.content_hash
             JOIN scored_rules AS r USING (rule)
+            ANTI JOIN {reviewed} AS v ON v.row_id = d.row_id
             WHERE r.action = 'drop' AND NOT (h.about_answers AND d.label IS NOT DISTINCT FROM false)
             """,
         ),
         Law(
             "no_score_beyond_its_limit",
-            "no kept row has a score beyond a limit that drops",
+            "no kept row has a score beyond a limit that drops, unless people decided about the row",
             """
             SELECT count(*)
             FROM {table} JOIN scored_scores USING (content_hash) JOIN scored_limits USING (score)
+            ANTI JOIN {reviewed} USING (row_id)
             WHERE action = 'drop' AND (value < lowest OR value > highest)
             """,
         ),
         Law(
             "review_marked",
-            "a kept row is marked for review where a rule or a limit asks for it or it may be a test item, and only there",
+            "a kept row is marked for review where people, or else rules, limits or a near test item ask for it, nowhere else",
             """
             SELECT count(*)
             FROM {table} AS t JOIN {parent} AS p USING (row_id) LEFT JOIN scored_candidates AS c USING (row_id)
+            LEFT JOIN {reviewed} AS v USING (row_id)
             LEFT JOIN (
                 SELECT DISTINCT content_hash, true AS beyond
                 FROM scored_scores JOIN scored_limits USING (score)
                 WHERE action = 'review' AND (value < lowest OR value > highest)
             ) AS s ON s.content_hash = t.content_hash
-            WHERE (verdict = 'review') != (len(review_reasons) > 0) OR (verdict = 'review') != (
+            WHERE (verdict = 'review') != (len(review_reasons) > 0) OR (verdict = 'review') != coalesce(
+                v.decision = 'review',
                 coalesce(beyond, false) OR coalesce(c.review, false)
                 OR list_has_any(rule_names, (SELECT coalesce(list(rule), []) FROM scored_rules WHERE action = 'review'))
             )
+            """,
+        ),
+        reviews.KEPT,
+        Law(
+            "reviewed_dropped",
+            "every row that people decided to drop went for that reason, and no other did",
+            """
+            SELECT count(*)
+            FROM (FROM {reviewed} WHERE decision = 'drop')
+            FULL JOIN (FROM {dropped} WHERE reason = 'reviewed') AS d USING (row_id)
+            WHERE decision IS NULL OR d.reason IS NULL
+            """,
+        ),
+        Law(
+            "reviewed_marked",
+            "every row that people want reviewed is there, marked for it",
+            """
+            SELECT count(*) FROM {reviewed} AS v LEFT JOIN {table} AS t USING (row_id, content_hash)
+            WHERE v.decision = 'review' AND NOT coalesce(list_contains(t.review_reasons, 'reviewed'), false)
             """,
         ),
     ),
@@ -89,9 +115,9 @@ TABLE = Table(
 EVIDENCE = ("rule_hits", "likelihoods", "judgements", "contamination_judgements", "rewards")
 
 
-@state(TABLE, deps=EVIDENCE, code=3, data_of_code=decision_version)
+@state(TABLE, deps=(*EVIDENCE, "scored_reviews"), code=3, data_of_code=decision_version)
 def scored(build: Build, folder: Folder, recipe: Recipe) -> None:
-    """The decontaminated rows with what rules and models say of them, without those that a signal drops."""
+    """The decontaminated rows with what rules and models say of them, without those that a signal or a person drops."""
     section = recipe.scored
     check_names(recipe.rule_hits.actions, f"{folder.recipe}: rule_hits.actions")
     by_rule = actions(recipe.rule_hits.actions)
@@ -100,6 +126,7 @@ def scored(build: Build, folder: Folder, recipe: Recipe) -> None:
     _load_rules(build, policy)
     _load_scores(build, policy, folder, recipe)
     _load_candidates(build, policy)
+    reviews.apply(build, folder)
     _load_decisions(build, policy)
     build.insert_sql(f"""
         SELECT d.row_id, d.content_hash, coalesce(rule_names, []) AS rule_names,
@@ -132,7 +159,11 @@ def scored(build: Build, folder: Folder, recipe: Recipe) -> None:
                 json_object('benchmark', benchmark, 'item_id', item_id, 'reason', reason, 'model', model) AS test_item
             FROM scored_candidates WHERE candidate = 'same'
         ) USING (row_id)
-        WHERE verdict = 'drop'
+        WHERE verdict = 'drop' AND reviewed = ''
+    """)
+    build.drop_sql(f"""
+        SELECT row_id, 'reviewed' AS reason, json_object('why', why, 'reviewer', reviewer, 'time', time) AS evidence
+        FROM scored_rows JOIN {build.ledger("reviewed")} USING (row_id) WHERE verdict = 'drop'
     """)
     build.notes |= _notes(build, recipe)
 
@@ -250,7 +281,7 @@ def _load_decisions(build: Build, policy: Policy) -> None:
         "scored_rows",
         f"""
         SELECT d.row_id, d.content_hash, coalesce(h.rule_names, []) AS rule_names, coalesce(s.scores, '{{}}') AS scores,
-            coalesce(c.candidate, '') AS candidate
+            coalesce(c.candidate, '') AS candidate, coalesce(v.decision, '') AS reviewed
         FROM {build.of("decontaminated")} AS d
         LEFT JOIN (
             SELECT row_id, list_sort(list(DISTINCT rule)) AS rule_names FROM scored_hits GROUP BY row_id
@@ -261,30 +292,33 @@ def _load_decisions(build: Build, policy: Policy) -> None:
             GROUP BY content_hash
         ) AS s USING (content_hash)
         LEFT JOIN scored_candidates AS c USING (row_id)
-        WHERE h.row_id IS NOT NULL OR s.content_hash IS NOT NULL OR c.row_id IS NOT NULL
+        LEFT JOIN {build.ledger("reviewed")} AS v USING (row_id)
+        WHERE h.row_id IS NOT NULL OR s.content_hash IS NOT NULL OR c.row_id IS NOT NULL OR v.row_id IS NOT NULL
         """,
     )
     # many rows, few combinations of signals: each is decided once
-    combinations = build.con.execute("SELECT DISTINCT rule_names, scores, candidate FROM scored_rows").fetchall()
+    combinations = build.con.execute("SELECT DISTINCT rule_names, scores, candidate, reviewed FROM scored_rows").fetchall()
     decisions = [
-        decide(Signals(tuple(names), orjson.loads(scores), candidate or None), policy)
-        for names, scores, candidate in combinations
+        decide(Signals(tuple(names), orjson.loads(scores), candidate or None, reviewed or None), policy)
+        for names, scores, candidate, reviewed in combinations
     ]
     beyond = [
         [{"score": r.score, "value": r.value, "limit": r.limit} for r in decision.reasons if r.score] for decision in decisions
     ]
     table = pa.table(
         {
-            "rule_names": pa.array([names for names, _, _ in combinations], pa.list_(pa.string())),
-            "scores": pa.array([scores for _, scores, _ in combinations], pa.string()),
-            "candidate": pa.array([candidate for _, _, candidate in combinations], pa.string()),
+            "rule_names": pa.array([names for names, *_ in combinations], pa.list_(pa.string())),
+            "scores": pa.array([scores for _, scores, *_ in combinations], pa.string()),
+            "candidate": pa.array([candidate for *_, candidate, _ in combinations], pa.string()),
+            "reviewed": pa.array([reviewed for *_, reviewed in combinations], pa.string()),
             "verdict": pa.array([d.verdict for d in decisions], pa.string()),
             "reasons": pa.array([[r.name for r in d.reasons] for d in decisions], pa.list_(pa.string())),
             "beyond": pa.array([orjson.dumps(some).decode() if some else None for some in beyond], pa.string()),
             "beyond_scores": pa.array([[one["score"] for one in some] for some in beyond], pa.list_(pa.string())),
         }
     )
-    select = "SELECT * REPLACE (beyond::JSON AS beyond) FROM scored_rows JOIN batch USING (rule_names, scores, candidate)"
+    signals = "rule_names, scores, candidate, reviewed"
+    select = f"SELECT * REPLACE (beyond::JSON AS beyond) FROM scored_rows JOIN batch USING ({signals})"
     _temporary(build, "scored_rows", select, table)
 
 
@@ -345,6 +379,7 @@ def _sides(build: Build, recipe: Recipe) -> dict[str, list[dict[str, Any]]]:
         SELECT score, value, left(row_id::VARCHAR, 8), left(messages[-1].content, 160),
             (value < lowest OR value > highest) IS TRUE AS gone
         FROM {build.parents["decontaminated"].rows} JOIN scored_scores USING (content_hash) JOIN scored_limits USING (score)
+        ANTI JOIN {build.ledger("reviewed")} USING (row_id)
         WHERE action = 'drop' AND (lowest IS NOT NULL OR highest IS NOT NULL)
         QUALIFY row_number() OVER (
             PARTITION BY score, gone

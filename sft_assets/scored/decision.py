@@ -5,6 +5,7 @@ Signals(rules=("cut_off",), scores={"helpfulness": 3.0})               ->  keep
 Signals(rules=("mojibake",), scores={"helpfulness": 2.0})              ->  review  mojibake, helpfulness_below
 Signals(rules=("mojibake", "refusal"), scores={"helpfulness": 1.0})    ->  drop    refusal, helpfulness_below
 Signals(candidate="same")                                              ->  drop    judged_test_item
+Signals(rules=("refusal",), reviewed="keep")                           ->  keep    (people have the last word)
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from sft_assets.recipe import Limits
 
 Action = Literal["drop", "review", "signal"]
 Candidate = Literal["open", "same", "other"]  # of decontaminated: not judged, judged to be a test item, judged to be none
+Reviewed = Literal["keep", "review", "drop"]  # what people decided
 HARDEST_FIRST: tuple[Action, ...] = ("drop", "review")
 
 
@@ -38,10 +40,12 @@ class Signals:
     rules: tuple[str, ...] = ()
     scores: Mapping[str, float] = field(default_factory=dict)
     candidate: Candidate | None = None
+    reviewed: Reviewed | None = None
 
 
 class Reason(NamedTuple):
-    """A signal that speaks against a row: a rule, `judged_test_item`, `possible_test_item`, or a score beyond its limit."""
+    """A signal that speaks against a row: a rule, `judged_test_item`, `possible_test_item`, a score beyond its limit, or
+    `reviewed`, people."""
 
     name: str
     action: Action
@@ -62,7 +66,7 @@ def decide(signals: Signals, policy: Policy) -> Decision:
     """One signal that drops is enough to drop, else one that asks for review to review; all others leave a row as it is.
 
     Rules speak first, in their own order, then what a judge said of a contamination candidate, then scores. What was not
-    scored is no reason for anything.
+    scored is no reason for anything. What people decided settles it; a row that they want reviewed shows the signals too.
 
     Raises:
         SftError: a rule has no action: it was found by rules that are no more.
@@ -74,6 +78,12 @@ def decide(signals: Signals, policy: Policy) -> Decision:
     for score, limits in policy.thresholds.items():
         if score in signals.scores:
             found += beyond(score, signals.scores[score], limits)
+    if signals.reviewed == "keep":
+        return Decision("keep")
+    if signals.reviewed == "drop":
+        return Decision("drop", (Reason("reviewed", "drop"),))
+    if signals.reviewed == "review":
+        return Decision("review", (Reason("reviewed", "review"), *(reason for reason in found if reason.action != "signal")))
     if any(reason.action == "drop" for reason in found):
         return Decision("drop", tuple(reason for reason in found if reason.action == "drop"))
     if reasons := tuple(reason for reason in found if reason.action == "review"):

@@ -32,7 +32,8 @@ POSITION = "row_id, source_file, source_row, occurrence"
 
 @dataclass(frozen=True)
 class Law:
-    """A promise of a table: `sql` counts what breaks it ({table} is the version being written)."""
+    """A promise of a table: `sql` counts what breaks it ({table} is the version being written, {dropped} and {reviewed} its
+    part of the ledger, {parent} the state before it)."""
 
     name: str
     says: str
@@ -382,7 +383,8 @@ class Build:
                 wrong = self._imbalance()
             else:
                 parent = self.of(self.spec.after) if self.spec.after in self.parents else ""
-                sql = law.sql.format(table=self.table, dropped=self.ledger("dropped"), parent=parent)
+                ledger = {name: self.ledger(name) for name in ("dropped", "reviewed")}
+                sql = law.sql.format(table=self.table, parent=parent, **ledger)
                 wrong = self._count(sql)
             if wrong:
                 broken[law.name] = f"{law.name} ({law.says}) is off by {abs(wrong):,}"

@@ -34,6 +34,10 @@ CREATE TABLE IF NOT EXISTS store.quarantine (
     asset VARCHAR, version INTEGER, source VARCHAR, source_file VARCHAR, position BIGINT, record_id UUID,
     reason VARCHAR, detail VARCHAR, sha256 VARCHAR, excerpt VARCHAR
 );
+CREATE TABLE IF NOT EXISTS store.reviewed (
+    asset VARCHAR, version INTEGER, row_id UUID, content_hash UUID, decision VARCHAR, reviewer VARCHAR, time VARCHAR,
+    why VARCHAR
+);
 CREATE OR REPLACE VIEW store.current AS
     SELECT asset, max(version) AS version FROM store.versions GROUP BY asset;
 CREATE OR REPLACE VIEW dropped AS
@@ -42,6 +46,9 @@ CREATE OR REPLACE VIEW dropped AS
 CREATE OR REPLACE VIEW edits AS
     SELECT row_id, asset AS state, what, before, after
     FROM store.edits JOIN store.current USING (asset, version);
+CREATE OR REPLACE VIEW reviewed AS
+    SELECT row_id, asset AS state, content_hash, decision, reviewer, time, why
+    FROM store.reviewed JOIN store.current USING (asset, version);
 CREATE VIEW IF NOT EXISTS store.positions AS
     SELECT NULL::UUID AS row_id, NULL::VARCHAR AS source_file, NULL::BIGINT AS source_row, NULL::INTEGER AS occurrence
     WHERE false;

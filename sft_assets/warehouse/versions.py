@@ -68,5 +68,5 @@ def prune(con: duckdb.DuckDBPyConnection, keep: int) -> None:
         version = versions[key]
         con.execute(f"DROP VIEW IF EXISTS {version.rows}")
         con.execute(f"DROP TABLE IF EXISTS {version.table}")
-        for table in ("dropped", "edits", "quarantine", "versions"):
+        for table in ("dropped", "edits", "quarantine", "reviewed", "versions"):
             con.execute(f"DELETE FROM store.{table} WHERE asset = ? AND version = ?", key)

@@ -18,10 +18,10 @@ import pyarrow as pa
 from sft_assets.asset import model_evidence
 from sft_assets.evidence import Estimate, Evidence, least
 from sft_assets.folder import Folder
+from sft_assets.models.asking import MARKS, at_most, estimated, known, label, notes, open_door
 from sft_assets.models.door import Call
 from sft_assets.recipe import Recipe
 from sft_assets.record import messages_of, uuids
-from sft_assets.scored.judgements.asking import MARKS, at_most, estimated, known, label, notes, open_door
 from sft_assets.scored.judgements.rubrics import Score, call, rubrics, score_of, version
 from sft_assets.scored.wanted import largest, selected, sizes_of
 from sft_assets.warehouse import Law, Table

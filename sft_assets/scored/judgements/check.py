@@ -22,11 +22,11 @@ import pyarrow as pa
 from sft_assets.errors import SftError
 from sft_assets.evidence import Evidence
 from sft_assets.folder import Folder
+from sft_assets.models.asking import label, open_door
 from sft_assets.models.door import Call, Calls, Door, Reply
 from sft_assets.models.prompt import Prompt, load
 from sft_assets.recipe import Recipe
 from sft_assets.record import Message, digest, messages_of, uuids
-from sft_assets.scored.judgements.asking import label, open_door
 from sft_assets.scored.judgements.rubrics import call, rubrics, score_of
 from sft_assets.scored.judgements.statistics import Figure, kappa, share, spearman
 from sft_assets.scored.wanted import DROPPING

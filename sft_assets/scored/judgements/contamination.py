@@ -17,11 +17,11 @@ import pyarrow as pa
 from sft_assets.asset import model_evidence
 from sft_assets.evidence import Estimate, Evidence, least
 from sft_assets.folder import Folder
+from sft_assets.models.asking import at_most, estimated, known, label, notes, open_door
 from sft_assets.models.door import Call, Reply
 from sft_assets.models.prompt import Prompt, load
 from sft_assets.recipe import Recipe
 from sft_assets.record import digest, uuids
-from sft_assets.scored.judgements.asking import at_most, estimated, known, label, notes, open_door
 from sft_assets.scored.judgements.rubrics import version
 from sft_assets.scored.wanted import selected
 from sft_assets.warehouse import Law, Table

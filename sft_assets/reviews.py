@@ -1,0 +1,346 @@
+"""What people decided about rows: D/reviews.jsonl, one decision a line, only ever appended to.
+
+    {"row_id": "9f3c6a10-...", "content_hash": "51ab03d2-...", "queue": "", "state": "scored", "decision": "drop",
+     "answer": null, "reviewer": "ann", "time": "2026-01-02T03:04:05Z", "why": "the sum is wrong", "tool": "select"}
+
+A decision holds for the content that it was made on, and is applied by `state`, whose own verdict it overrides. Of several for
+one row, content and state the last counts. So a decision makes stale just the state that applies it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import orjson
+import pyarrow as pa
+from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints, ValidationError, model_validator
+
+from sft_assets.errors import SftError
+from sft_assets.folder import Folder
+from sft_assets.record import uuids
+from sft_assets.warehouse import Build, Law
+
+Verdict = Literal["keep", "drop", "review", "edit"]
+State = Literal["combined", "deduped", "decontaminated", "scored", "clustered"]
+APPLYING: dict[Verdict, tuple[State, ...]] = {
+    "edit": ("combined",),
+    "keep": ("deduped", "decontaminated", "scored", "clustered"),
+    "drop": ("scored",),
+    "review": ("scored",),
+}
+Said = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+CHUNK = 1 << 16  # bytes that are read at a time in search of the last newline
+TRUSTED_AFTER = 2.0  # seconds: a younger file may still change under the same size and time
+
+KEPT = Law(
+    "reviews_applied",
+    "every row that people decided to keep is there, with the content that they saw",
+    "SELECT count(*) FROM (FROM {reviewed} WHERE decision = 'keep') ANTI JOIN {table} USING (row_id, content_hash)",
+)
+
+
+class Decision(BaseModel):
+    """One line. `state`: which state applies it. `answer`: of an edit, what the last assistant turn is to say."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    row_id: UUID
+    content_hash: UUID
+    queue: str = ""
+    state: State
+    decision: Verdict
+    answer: str | None = None
+    reviewer: Said
+    time: AwareDatetime
+    why: Said
+    tool: Said
+
+    @model_validator(mode="after")
+    def _is_applied_somewhere(self) -> Decision:
+        if self.state not in APPLYING[self.decision]:
+            raise ValueError(f"{self.decision} is applied in {' or '.join(APPLYING[self.decision])}, not in {self.state}")
+        if (self.decision == "edit") != bool(self.answer and self.answer.strip()):
+            raise ValueError("an edit has an answer that says something, and nothing else has one")
+        return self
+
+    @property
+    def key(self) -> tuple[UUID, UUID, State]:
+        """Of decisions with the same key the last counts."""
+        return self.row_id, self.content_hash, self.state
+
+    @property
+    def line(self) -> bytes:
+        values = {**dict(self), "time": self.at}
+        return orjson.dumps(values, option=orjson.OPT_APPEND_NEWLINE)
+
+    @property
+    def at(self) -> str:
+        """When it was made: 2026-01-02T03:04:05Z."""
+        return self.time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+    def is_as(self, other: Decision | None) -> bool:
+        """Whether the same person decided the same for the same reason, whenever that was."""
+        same = ("key", "decision", "answer", "reviewer", "why")
+        return other is not None and all(getattr(self, name) == getattr(other, name) for name in same)
+
+
+@dataclass(frozen=True)
+class Reviews:
+    """The decisions of a folder that count, in the order in which they were made. torn: the number of a last line that was cut
+    off while it was written, which is not read; 0 where there is none."""
+
+    path: Path
+    decisions: tuple[Decision, ...] = ()
+    torn: int = 0
+
+    def of(self, state: str) -> list[Decision]:
+        """Those that this state applies."""
+        return [d for d in self.decisions if d.state == state]
+
+    def version(self, state: str) -> str:
+        """A hash over the decisions that this state applies."""
+        return hashlib.sha256(b"".join(d.line for d in self.of(state))).hexdigest()
+
+    @property
+    def warning(self) -> str:
+        """What there is to say about a torn line; empty where there is none."""
+        cut = f"{self.path}:{self.torn}: the last line is cut off, as by a kill while it was written, and is not read"
+        return cut if self.torn else ""
+
+
+# --------------------------------------------------------------------------------------------------------- reading
+
+_known: dict[Path, tuple[tuple[int, int, int], Reviews]] = {}
+
+
+def read(folder: Folder) -> Reviews:
+    """The decisions that count; none where there is no file.
+
+    Raises:
+        SftError: a line is no decision; it names file and line. (A last line without its newline may be cut off: see `torn`.)
+    """
+    path = folder.reviews
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH)  # whoever writes has finished
+            status = os.fstat(file.fileno())
+            stamp = status.st_size, status.st_mtime_ns, status.st_ino
+            if path in _known and _known[path][0] == stamp:
+                return _known[path][1]
+            found = _parsed(path, file.read())
+    except FileNotFoundError:
+        return Reviews(path)
+    except OSError as error:
+        raise SftError(f"{path}: cannot be read: {error.strerror}; it holds what people decided about rows") from None
+    if time.time() - status.st_mtime > TRUSTED_AFTER:
+        _known[path] = stamp, found
+    return found
+
+
+def version(folder: Folder, state: str) -> str:
+    """A hash over the decisions that `state` applies: the version of its input.
+
+    Raises:
+        SftError: a line of the file is no decision.
+    """
+    return read(folder).version(state)
+
+
+def _parsed(path: Path, data: bytes) -> Reviews:
+    *lines, tail = data.split(b"\n")
+    torn = len(lines) + 1 if tail.strip() and not _is_json(tail) else 0
+    counting: dict[Any, Decision] = {}
+    for number, line in enumerate([*lines, b"" if torn else tail], 1):
+        if line.strip():
+            one = _decision(path, number, line)
+            counting.pop(one.key, None)  # the last one stands at its own place in the order
+            counting[one.key] = one
+    return Reviews(path, tuple(counting.values()), torn)
+
+
+def _is_json(line: bytes) -> bool:
+    """Whether it is all there: no beginning of a JSON object is one."""
+    try:
+        orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def _decision(path: Path, number: int, line: bytes) -> Decision:
+    try:
+        return Decision.model_validate_json(line)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        place = ".".join(map(str, wrong["loc"]))
+        said = f" (it says {wrong['input']!r})" if place and not isinstance(wrong["input"], dict) else ""
+        message = wrong["msg"].removeprefix("Value error, ")
+        raise SftError(
+            f"{path}:{number}: {place + ': ' if place else ''}{message}{said}. Mend the line, or take it out if nobody is to "
+            "decide that"
+        ) from None
+
+
+# --------------------------------------------------------------------------------------------------------- writing
+
+
+def decided(
+    row_id: UUID,
+    content_hash: UUID,
+    state: State,
+    decision: Verdict,
+    why: str,
+    reviewer: str,
+    answer: str | None = None,
+    queue: str = "",
+    tool: str = "select",
+) -> Decision:
+    """A decision that is made now.
+
+    Raises:
+        SftError: it is none that a state could apply, or has no reason.
+    """
+    now = datetime.now(UTC).replace(microsecond=0)
+    values = {"row_id": row_id, "content_hash": content_hash, "state": state, "decision": decision, "answer": answer,
+              "queue": queue, "reviewer": reviewer, "time": now, "why": why, "tool": tool}  # fmt: skip
+    try:
+        made = Decision.model_validate(values)
+        made.line  # noqa: B018  # text that came with broken bytes cannot be written
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise SftError(
+            f"{'.'.join(map(str, wrong['loc'])) or decision}: {wrong['msg'].removeprefix('Value error, ')}"
+        ) from None
+    except TypeError:
+        raise SftError("why, reviewer and answer have to be text in UTF-8") from None
+    return made
+
+
+def append(folder: Folder, decisions: Sequence[Decision]) -> None:
+    """Add decisions: all of them are on the disk when this returns. Processes that do so at the same time wait for each other.
+
+    A torn last line of a call that was killed goes to reviews.jsonl.torn first, so that nothing is glued to it.
+
+    Raises:
+        SftError: they cannot be written; none of them was.
+    """
+    if not decisions:
+        return
+    path, data = folder.reviews, b"".join(d.line for d in decisions)
+    try:
+        is_new = not path.exists()
+        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            size = os.fstat(handle).st_size
+            if tail := _tail(handle, size):
+                if _is_json(tail):
+                    data = b"\n" + data
+                else:
+                    _write(path.with_name(f"{path.name}.torn"), tail + b"\n")
+                    os.ftruncate(handle, size := size - len(tail))
+            try:
+                _write_all(handle, data)
+            except OSError:
+                os.ftruncate(handle, size)
+                raise
+        finally:
+            os.close(handle)
+        if is_new:
+            _sync_folder(path.parent)
+    except OSError as error:
+        raise SftError(f"{path}: nothing was recorded: {error.strerror}") from None
+
+
+def _tail(handle: int, size: int) -> bytes:
+    """What stands after the last newline."""
+    start, tail = size, b""
+    while start and b"\n" not in tail:
+        first = max(0, start - CHUNK)
+        tail = os.pread(handle, start - first, first) + tail
+        start = first
+    return tail.rpartition(b"\n")[2]
+
+
+def _write_all(handle: int, data: bytes) -> None:
+    """One write as a rule: a kill then leaves all lines of a call, or none."""
+    while data:
+        data = data[os.write(handle, data) :]
+    os.fsync(handle)
+
+
+def _write(path: Path, data: bytes) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        _write_all(handle, data)
+    finally:
+        os.close(handle)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+# -------------------------------------------------------------------------------------------------------- applying
+
+
+def apply(build: Build, folder: Folder) -> dict[UUID, Decision]:
+    """The decisions of people that hold in the state that is being built, by row; they are in its ledger from now on.
+
+    Those whose row came in with other content, or not at all, do not hold: they are counted in the state's report.
+
+    Raises:
+        SftError: a line of the file is no decision.
+    """
+    reviews = read(folder)
+    decisions = reviews.of(build.spec.name)
+    if reviews.warning:
+        build.say(reviews.warning)
+    if not decisions:
+        return {}
+    assert build.spec.after is not None
+    asked = pa.table({"row_id": uuids([d.row_id.bytes for d in decisions])})
+    build.con.register("asked", asked)
+    parent = build.of(build.spec.after)
+    there = dict(build.con.execute(f"SELECT row_id, content_hash FROM {parent} SEMI JOIN asked USING (row_id)").fetchall())
+    build.con.unregister("asked")
+    applied = {d.row_id: d for d in decisions if there.get(d.row_id) == d.content_hash}
+    record(build, decisions, list(applied.values()), there)
+    return applied
+
+
+def record(build: Build, decisions: Iterable[Decision], applied: Sequence[Decision], there: Iterable[UUID]) -> None:
+    """Put the applied ones among these decisions into the ledger, and count the others in the report. there: which of their
+    rows came in."""
+    rows, came = {d.row_id for d in decisions}, set(there)
+    counts = {
+        "applied": len(applied),
+        "content_changed": len(rows & came - {d.row_id for d in applied}),
+        "row_gone": len(rows - came),
+    }
+    build.notes["reviews"] = counts
+    if counts["content_changed"]:
+        build.say(f"{counts['content_changed']:,} decisions of people do not hold any more: the content of their rows changed")
+    if applied:
+        columns = {
+            "row_id": uuids([d.row_id.bytes for d in applied]),
+            "content_hash": uuids([d.content_hash.bytes for d in applied]),
+            **{name: pa.array([getattr(d, name) for d in applied]) for name in ("decision", "reviewer", "why")},
+            "time": pa.array([d.at for d in applied]),
+            "asset": pa.array([build.spec.name] * len(applied)),
+            "version": pa.array([build.number] * len(applied), pa.int32()),
+        }
+        build.insert_into("store.reviewed", pa.table(columns))
