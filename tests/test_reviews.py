@@ -25,14 +25,15 @@ from sft_assets.decontaminated.asset import decontaminated
 from sft_assets.decontaminated.benchmarks.asset import benchmarks
 from sft_assets.decontaminated.paraphrases.asset import contamination_candidates
 from sft_assets.deduped.asset import deduped
-from sft_assets.definitions import STATES
+from sft_assets.definitions import STATES, definitions
 from sft_assets.errors import LawBroken, SftError
 from sft_assets.explain import Life, explain
+from sft_assets.exported.splits import split
 from sft_assets.folder import Folder
 from sft_assets.raw.asset import raw
 from sft_assets.recipe import Recipe
 from sft_assets.reviews import Decision, State, Verdict
-from sft_assets.runs import INPUTS, REVIEWS, input_version
+from sft_assets.runs import INPUTS, REVIEWS, input_version, open_instance
 from sft_assets.scored import asset as scored_module
 from sft_assets.scored.asset import scored
 from sft_assets.scored.decision import Decision as Outcome
@@ -42,7 +43,8 @@ from sft_assets.scored.judgements.contamination import contamination_judgements
 from sft_assets.scored.likelihoods import likelihoods
 from sft_assets.scored.rewards import rewards
 from sft_assets.scored.rule_hits.asset import rule_hits
-from sft_assets.selection import ids_in, select
+from sft_assets.selection import Stand, ids_in, select, where
+from sft_assets.staleness import Graph
 from sft_assets.verbs import Workspace
 from sft_assets.warehouse import Version, Warehouse
 from sft_assets.what_if import what_if
@@ -633,12 +635,18 @@ def test_a_decision_that_another_one_replaces_leaves_no_trace_in_the_version(fol
     assert reviews.version(folder, "scored") == alone
 
 
+def space(folder: Folder) -> Workspace:
+    """The folder as the command line has it, up to scored."""
+    recipe = Recipe.load(folder.recipe)
+    return Workspace(folder, recipe, open_instance(folder), definitions(folder, recipe, UP_TO_SCORED))
+
+
 @pytest.fixture(scope="module")
 def whole(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which Dagster has run everything."""
     root = tmp_path_factory.mktemp("whole") / "data"
     shutil.copytree(finished, root)
-    Workspace.open(root).run(say=lambda _: None)
+    space(Folder.at(root)).run(say=lambda _: None)
     return root
 
 
@@ -649,48 +657,57 @@ def run_folder(whole: Path, tmp_path: Path) -> Folder:
 
 
 def test_a_decision_makes_just_its_state_stale_and_the_wave_stops_where_nothing_changes(run_folder: Folder) -> None:
-    assert Workspace.open(run_folder.root).plan() == {}
+    assert space(run_folder).plan() == {}
     decide(run_folder, OTHER, "deduped", "keep")  # it was there anyway
-    assert Workspace.open(run_folder.root).plan() == {"deduped": ["new data in deduped_reviews"]}
-    assert Workspace.open(run_folder.root).run(say=lambda _: None) == ["deduped"]
+    assert space(run_folder).plan() == {"deduped": ["new data in deduped_reviews"]}
+    assert space(run_folder).run(say=lambda _: None) == ["deduped"]
     decide(run_folder, OTHER, "scored", "drop")
-    assert Workspace.open(run_folder.root).plan() == {"scored": ["new data in scored_reviews"]}
-    ran = Workspace.open(run_folder.root).run(say=lambda _: None)
-    assert ran[0] == "scored"
-    assert not {"combined", "deduped", "decontaminated", "rule_hits"} & set(ran)
-    assert Workspace.open(run_folder.root).plan() == {}
-    assert OTHER not in standing(run_folder, "exported")
+    assert space(run_folder).plan() == {"scored": ["new data in scored_reviews"]}
+    assert space(run_folder).run(say=lambda _: None) == ["scored"]
+    assert space(run_folder).plan() == {}
+    assert OTHER not in standing(run_folder)
+    decide(run_folder, DUPLICATE, "deduped", "keep")
+    assert list(space(run_folder).plan()) == ["deduped"]
+    ran = space(run_folder).run(say=lambda _: None)
+    assert ran[0] == "deduped"
+    assert {"decontaminated", "scored"} < set(ran)
+    assert not {"raw", "combined", "benchmarks"} & set(ran)
 
 
 def test_the_sensor_sees_the_file_when_it_is_quiet(run_folder: Folder) -> None:
     from tests.test_iteration import tick
 
-    space = Workspace.open(run_folder.root)
+    here = space(run_folder)
     decide(run_folder, OTHER, "scored", "drop")
-    assert "reviews.jsonl" in str(tick(run_folder, space.recipe, space.defs, space.instance).skip_message)
+    assert "reviews.jsonl" in str(tick(run_folder, here.recipe, here.defs, here.instance).skip_message)
     os.utime(run_folder.reviews, (1, 1))
-    asked = tick(run_folder, space.recipe, space.defs, space.instance).run_requests
+    asked = tick(run_folder, here.recipe, here.defs, here.instance).run_requests
     assert "scored" in [key.to_user_string() for key in asked[0].asset_selection]
     assert "deduped" not in [key.to_user_string() for key in asked[0].asset_selection]
     run_folder.reviews.write_text("{}\n")
     os.utime(run_folder.reviews, (1, 1))
-    assert "reviews.jsonl:1" in str(tick(run_folder, space.recipe, space.defs, space.instance).skip_message)
+    assert "reviews.jsonl:1" in str(tick(run_folder, here.recipe, here.defs, here.instance).skip_message)
 
 
-def test_every_state_that_applies_decisions_has_them_as_an_input(run_folder: Folder) -> None:
-    graph = Workspace.open(run_folder.root).graph
+def test_every_state_that_applies_decisions_has_them_as_an_input(folder: Folder) -> None:
+    graph = Graph.of(definitions(folder, Recipe()).resolve_asset_graph())
     for name, state in REVIEWS.items():
-        assert graph.below([dg.AssetKey(name)]) >= {dg.AssetKey(state)}
+        assert dg.AssetKey(name) in graph.parents[dg.AssetKey(state)]
 
 
-def test_kept_duplicates_are_on_one_side_of_the_split(run_folder: Folder) -> None:
-    say(run_folder, **NO_MODELS, exported={"test_share": 0.5})
-    decide(run_folder, DUPLICATE, "deduped", "keep")
-    for seed in range(3):
-        say(run_folder, **NO_MODELS, exported={"test_share": 0.5, "seed": seed})
-        Workspace.open(run_folder.root).run(say=lambda _: None)
-        sides = dict(rows(run_folder, "SELECT messages[1].content, split FROM exported"))
-        assert sides[PLAIN] == sides[DUPLICATE]
+def test_kept_duplicates_are_on_one_side_of_the_split(folder: Folder) -> None:
+    decide(folder, DUPLICATE, "deduped", "keep")
+    build(folder, deduped)
+    with Warehouse(folder.database).reading() as con:
+        found = con.sql("SELECT content_hash, near_group, messages[1].content AS prompt FROM deduped").to_arrow_table()
+    content, group, prompts = (column.combine_chunks() for column in found.columns)
+    on_one_side, apart = 0, 0
+    for seed in range(40):
+        sides = dict(zip(prompts.to_pylist(), split(content, [group], 0.5, seed).to_pylist(), strict=True))
+        on_one_side += sides[PLAIN] == sides[DUPLICATE]
+        apart += sides[PLAIN] != sides[OTHER]
+    assert on_one_side == 40
+    assert apart > 0
 
 
 # --------------------------------------------------------------------------------------------------------------- explain
@@ -840,15 +857,28 @@ def test_a_row_that_is_gone_is_kept_before_it_is_marked_for_review(folder: Folde
     assert "dropped by deduped (exact_duplicate): keep it first" in refused(folder, ids(folder, DUPLICATE), "review")
 
 
-def test_a_prompt_without_an_answer_is_not_kept_for_the_export(run_folder: Folder) -> None:
-    put(run_folder, "p.jsonl", [{"prompt": "What would you ask a heron?"}])
-    say(run_folder, **NO_MODELS, exported={"without_review": True}, sources=[{"path": "p.jsonl", "format": "prompts"}])
-    Workspace.open(run_folder.root).run(say=lambda _: None)
-    assert "prompt_only" in refused(run_folder, ids(run_folder, "What would you ask a heron?"), "keep")
-    found = pick(run_folder, ids(run_folder, SPOILT), "keep")  # which the export leaves out as it is marked
-    assert found.by_state == {"scored": 1}
-    Workspace.open(run_folder.root).run(say=lambda _: None)
-    assert SPOILT in standing(run_folder, "exported")
+@pytest.mark.parametrize(
+    ("state", "reason", "decision", "applied"),
+    [
+        ("clustered", "too_similar", "keep", "clustered"),
+        ("clustered", "too_similar", "drop", "scored"),
+        ("exported", "review", "keep", "scored"),  # it was left out for its mark
+        ("exported", "prompt_only", "drop", "scored"),
+    ],
+)
+def test_what_later_states_left_out_is_decided_where_it_counts(state: str, reason: str, decision: Any, applied: str) -> None:
+    assert where(Stand(UUID(int=1), state, reason), decision) == applied
+
+
+def test_what_no_decision_changes_is_refused() -> None:
+    for state, reason, decision, says in (
+        ("clustered", "too_similar", "review", "keep it first"),
+        ("exported", "prompt_only", "keep", "only an answer in its source"),
+    ):
+        with pytest.raises(SftError, match=says):
+            where(Stand(UUID(int=1), state, reason), decision)  # type: ignore[arg-type]
+    with pytest.raises(SftError, match="name those"):
+        where(Stand(None), "drop")
 
 
 def test_a_decision_that_stands_is_not_written_twice(folder: Folder) -> None:

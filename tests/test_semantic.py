@@ -15,7 +15,7 @@ from sft_assets.deduped.asset import deduped
 from sft_assets.deduped.semantic import Said, _neighbours, marks
 from sft_assets.errors import SftError
 from sft_assets.folder import Folder
-from sft_assets.models import embedder as module
+from sft_assets.models import packaged
 from sft_assets.models.embedder import Embedder
 from sft_assets.models.vectors import Vectors
 from sft_assets.raw.asset import raw
@@ -81,8 +81,8 @@ def test_a_duplicate_of_a_row_that_goes_names_the_one_that_stays(folder: Folder)
 
 def test_what_was_embedded_once_is_taken_from_the_cache(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    compute = Embedder._compute
-    monkeypatch.setattr(Embedder, "_compute", lambda self, texts: asked.extend(texts) or compute(self, texts))
+    compute = Embedder.compute
+    monkeypatch.setattr(Embedder, "compute", lambda self, texts: asked.extend(texts) or compute(self, texts))
     made(folder, EGGS)
     assert len(asked) == 4
     made(folder, [*EGGS, sft("Who wrote Hamlet?", "Shakespeare wrote it around 1600.")], prompt=0.85)
@@ -99,8 +99,8 @@ def test_a_long_text_is_read_to_its_end(minilm: Embedder) -> None:
     begin = "The harbour was quiet in the morning and the boats lay still. " * 20
     a, b = minilm.embed([begin + "Then a storm broke out. " * 120, begin + "Then we ate some cake. " * 120])
     assert a @ b < 0.97
-    assert len(list(minilm._pieces(begin * 6))) > 3
-    assert "".join("".join(minilm._pieces(begin)).split()) == "".join(begin.split())
+    assert len(minilm._windows(begin * 6)) > 3
+    assert "".join("".join(minilm._windows(begin)).split()) == "".join(begin.split())
 
 
 def test_nothing_to_embed_is_no_trouble(minilm: Embedder) -> None:
@@ -139,7 +139,7 @@ def test_a_model_that_cannot_be_used_is_refused_in_a_sentence(
     if model in ("EMPTY", "TORN"):
         folder = tmp_path / model
         if model == "TORN":
-            shutil.copytree(module._embedded(), folder)
+            shutil.copytree(packaged.find("embedded"), folder)
             (folder / "model.safetensors").write_bytes(b"not a model")
         else:
             folder.mkdir()

@@ -112,24 +112,28 @@ def cache_key(embedder: Embedder) -> str:
 
 def embed_contents(evidence: Evidence, cache: Vectors, embedder: Embedder, hashes: Sequence[bytes]) -> dict[str, Any]:
     """Put into the cache the vectors of contents that are not in it; how many there were."""
-    key, start, read = cache_key(embedder), time.monotonic(), 0
+    key, seconds, read = cache_key(embedder), 0.0, 0
     known = cache.known(key)
     new = [content for content in hashes if content not in known]
     done = cached = len(hashes) - len(new)
     evidence.progress(done, len(hashes))
+    if new:
+        embedder.load()  # no part of the texts per second
     for some, texts in _texts(evidence, new):
         spoken = [index for index, text in enumerate(texts) if text.strip()]
         if silent := sorted(set(range(len(texts))).difference(spoken)):
             cache.put(key, [some[index] for index in silent], np.zeros((len(silent), embedder.dimensions + 1), np.float32))
         done += len(silent)
+        start = time.monotonic()
         for batch in embedder.compute([texts[index] for index in spoken]):
             made = np.column_stack([batch.vectors, batch.cut.astype(np.float32)])
             cache.put(key, [some[spoken[index]] for index in batch.indexes], made)
             read += len(made)
             done += len(made)
             evidence.progress(done, len(hashes))
+        seconds += time.monotonic() - start
     notes = {"cached": cached, "embedded": len(new)}
-    return notes | ({"texts_per_second": round(read / max(time.monotonic() - start, 1e-3), 1)} if read else {})
+    return notes | ({"texts_per_second": round(read / max(seconds, 1e-3), 1)} if read else {})
 
 
 def cached_vectors(cache: Vectors, embedder: Embedder, hashes: Sequence[bytes]) -> tuple[Floats, npt.NDArray[np.bool_]]:

@@ -91,6 +91,10 @@ class Embedder:
         most = getattr(self.model, "max_seq_length", None)
         return int(most) if most and most < NO_LIMIT else None
 
+    def load(self) -> None:
+        """Read the model into memory now."""
+        _ = self.model
+
     @property
     def dimensions(self) -> int:
         return int(self.model.get_embedding_dimension())

@@ -2,9 +2,9 @@
 
     row_id 9f3c…, x 1.2, y 3.4, topic "fractions and ratios", source "gsm8k", state "kept", excerpt "Tom has 3/4 of a pizza …"
 
-Bokeh draws the points (plot.py); page.html, page.css and the scripts are the rest. No text of a row stands in the markup: all of
-them are in one compressed block, out of which page.js takes them as text. The content security policy allows the two scripts of
-the file, by their hashes, and nothing else: no eval (hence no CustomJS), no request.
+Bokeh draws the points (plot.py); page.html, page.css and the scripts are the rest. No text of a row stands in the markup: all
+of them are in one compressed block, out of which page.js takes them as text. The content security policy allows the two scripts
+of the file, by their hashes, and nothing else: no eval (hence no CustomJS), no request.
 """
 
 from __future__ import annotations

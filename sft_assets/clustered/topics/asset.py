@@ -5,12 +5,13 @@
     41d0...       4      fractions, percent, cost  0            total, cost, hours  noise   NULL    0.31         0.58
 
 HDBSCAN over the five dimensions of the projection. What it calls noise is placed at the topic of its nearest neighbours and
-says so in `status` (placing.py tells of outliers and islands). A topic is named by its keywords (c-TF-IDF), or by a language model that the
-recipe names. `probability`: how surely a row is in its topic. `distance`: cosine distance to the topic's centre.
+says so in `status` (placing.py tells of outliers and islands). A topic is named by its keywords (c-TF-IDF), or by a language
+model that the recipe names. `probability`: how surely a row is in its topic. `distance`: cosine distance to the topic's centre.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ from sft_assets.clustered.embeddings import read_vectors
 from sft_assets.clustered.projection.asset import DIMENSIONS
 from sft_assets.clustered.projection.nearest import Neighbours
 from sft_assets.clustered.texts import texts_of
-from sft_assets.clustered.topics import naming
+from sft_assets.clustered.topics import naming, stop_words
 from sft_assets.clustered.topics.hierarchy import NOISE, Clusters, centres, clusters, groups, smallest
 from sft_assets.clustered.topics.keywords import topic_keywords, topic_name
 from sft_assets.clustered.topics.placing import islands, outliers, vote
@@ -32,6 +33,7 @@ from sft_assets.evidence import Estimate, Evidence, least
 from sft_assets.folder import Folder
 from sft_assets.models.asking import at_most, label, notes, open_door
 from sft_assets.recipe import Recipe
+from sft_assets.record import uuids
 from sft_assets.warehouse import Law, Table
 
 TABLE = Table(
@@ -89,8 +91,10 @@ def _estimate(evidence: Evidence, folder: Folder, recipe: Recipe, bound: bool, m
     return at_most(recipe, section.model, section, [prompt], names, size)
 
 
-def _prompt_version(folder: Folder, recipe: Recipe) -> str:
-    return naming.prompt_of(folder.prompts).sha256[:10] if recipe.topics.model else ""
+def _words_version(folder: Folder, recipe: Recipe) -> str:
+    """A digest of what names are made with: the stop words, and the prompt file where a model gives them."""
+    prompt = naming.prompt_of(folder.prompts).sha256 if recipe.topics.model else ""
+    return hashlib.sha256((stop_words.version() + prompt).encode()).hexdigest()[:10]
 
 
 class Layout(NamedTuple):
@@ -103,7 +107,7 @@ class Layout(NamedTuple):
     neighbours: Neighbours  # their rows are numbers of contents
 
 
-@model_evidence(TABLE, deps=("projection", "embeddings"), code=1, estimate=_estimate, data_of_code=_prompt_version)
+@model_evidence(TABLE, deps=("projection", "embeddings"), code=1, estimate=_estimate, data_of_code=_words_version)
 def topics(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
     """What each row is about: topics of the projection, groups of topics, and names for both."""
     section = recipe.topics
@@ -159,22 +163,24 @@ def topics(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
 
 def _read(con: Any, table: str) -> Layout:
     rows = con.sql(f"SELECT * FROM {table} ORDER BY content_hash").to_arrow_table()
-    contents = rows["content_hash"].combine_chunks()
-    neighbours = rows["neighbours"].combine_chunks()
-    k = len(neighbours.values) // max(len(rows), 1)
-    numbers = pc.index_in(_bytes(neighbours.flatten()), value_set=_bytes(contents)).to_numpy(zero_copy_only=False)
+    n = len(rows)
 
-    def coordinates(name: str) -> Floats:
-        values: Floats = rows[name].combine_chunks().flatten().to_numpy().reshape(len(rows), DIMENSIONS)
-        return values
+    def flat(name: str) -> Any:
+        """All values of a column of lists."""
+        return pa.concat_arrays([chunk.flatten() for chunk in rows[name].chunks])
 
-    similarities = rows["similarities"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    if not n:
+        nothing = np.zeros((0, DIMENSIONS), np.float32)
+        around = Neighbours(np.zeros((0, 0), np.int32), np.zeros((0, 0), np.float32))
+        return Layout(uuids([]), nothing, nothing, np.zeros(0, np.bool_), around)
+    contents = pa.concat_arrays(rows["content_hash"].chunks)
+    numbers = pc.index_in(_bytes(flat("neighbours")), value_set=_bytes(contents)).to_numpy(zero_copy_only=False)
     return Layout(
         contents,
-        coordinates("coordinates"),
-        coordinates("coordinates_again"),
+        flat("coordinates").to_numpy().reshape(n, DIMENSIONS),
+        flat("coordinates_again").to_numpy().reshape(n, DIMENSIONS),
         rows["fitted"].to_numpy().astype(np.bool_),
-        Neighbours(numbers.reshape(len(rows), k).astype(np.int32), similarities.reshape(len(rows), k)),
+        Neighbours(numbers.astype(np.int32).reshape(n, -1), flat("similarities").to_numpy().reshape(n, -1)),
     )
 
 

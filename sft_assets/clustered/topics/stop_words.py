@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from functools import cache
 from itertools import chain
@@ -19,6 +20,11 @@ STOP_WORDS = Path(__file__).with_name("stop_words.yaml")
 def _lists() -> dict[str, list[str]]:
     lists = strict_yaml.read(STOP_WORDS.read_text("utf-8"), STOP_WORDS).value
     return {name: words.split() for name, words in lists.items()}
+
+
+def version() -> str:
+    """A hash of the file."""
+    return hashlib.sha256(STOP_WORDS.read_bytes()).hexdigest()
 
 
 @cache
