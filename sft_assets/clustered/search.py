@@ -63,7 +63,7 @@ def search(house: Warehouse, recipe: Recipe, text: str, most: int = 10) -> list[
     for scores in (meant, by_word):
         for place, content in enumerate(sorted(scores, key=lambda c: (-scores[c], c))):
             rank[content] += 1 / (RANKS + place)  # type: ignore[assignment]
-    best = sorted(rank, key=lambda content: (-rank[content], content))[:most]
+    best = sorted(rank, key=lambda content: (-rank[content], content not in by_word, content))[:most]
     with house.reading() as con:
         rows = _rows(con, best, versions)
     return [Found(row, meant.get(content), by_word.get(content), *more) for content, row, *more in rows]
