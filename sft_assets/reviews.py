@@ -14,7 +14,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -101,6 +101,7 @@ class Reviews:
     path: Path
     decisions: tuple[Decision, ...] = ()
     torn: int = 0
+    _versions: dict[str, str] = field(default_factory=dict, compare=False)
 
     def of(self, state: str) -> list[Decision]:
         """Those that this state applies."""
@@ -108,7 +109,9 @@ class Reviews:
 
     def version(self, state: str) -> str:
         """A hash over the decisions that this state applies."""
-        return hashlib.sha256(b"".join(d.line for d in self.of(state))).hexdigest()
+        if state not in self._versions:
+            self._versions[state] = hashlib.sha256(b"".join(d.line for d in self.of(state))).hexdigest()
+        return self._versions[state]
 
     @property
     def warning(self) -> str:

@@ -21,7 +21,7 @@ settings.register_profile("fixed", derandomize=True, database=None, deadline=Non
 settings.load_profile("fixed")
 
 # for runs of the whole graph that are about something else: no model is loaded, nobody is asked
-NO_MODELS = {"likelihoods": {"rows": 0}, "judgements": {"rows": 0}}
+NO_MODELS = {"likelihoods": {"rows": 0}, "judgements": {"rows": 0}, "embeddings": {"model": None}}
 
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
 
