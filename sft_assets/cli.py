@@ -190,7 +190,7 @@ def status(
 
 @app.command(name="what-if")
 def what_if(
-    state: Annotated[str, typer.Argument(help="raw, combined, deduped, decontaminated or scored")],
+    state: Annotated[str, typer.Argument(help="raw, combined, deduped, decontaminated, scored or clustered")],
     settings: Annotated[list[str], typer.Option("--set", help="KEY=VALUE of its section, or sources.NAME.FIELD=VALUE")],
     data: Data = None,
     wait: Annotated[float, typer.Option(help="seconds to wait for a run on the same folder")] = 600.0,

@@ -180,6 +180,8 @@ def _step(con: duckdb.DuckDBPyConnection, state: str, row_id: str, record_id: st
             step.reason, step.evidence = _candidate(con, row_id, versions)
         if state == "scored":
             step.reason, step.evidence = _signals(con, row_id, versions)
+        if state == "clustered":
+            step.evidence = _topic(con, row_id, versions)
         if state == "exported":
             split = _one(con, f"SELECT split FROM {versions[state].table} WHERE row_id = ?::UUID", [row_id])
             step.reason = f"in the {split[0]} split" if split else ""
@@ -247,6 +249,15 @@ def _signals(con: duckdb.DuckDBPyConnection, row_id: str, versions: dict[str, Ve
             if rubric in judged
         }
     return "marked for review" if verdict == "review" else "", {k: v for k, v in evidence.items() if v not in (None, "")}
+
+
+def _topic(con: duckdb.DuckDBPyConnection, row_id: str, versions: dict[str, Version]) -> dict[str, Any]:
+    """What a row is about; nothing where it has no topic."""
+    sql = f"SELECT topic_name, topic_group_name, topic_status FROM {versions['clustered'].table} WHERE row_id = ?::UUID"
+    name, group, status = _one(con, sql, [row_id]) or (None, None, None)
+    if name is None:
+        return {}
+    return {"topic": name if status == "member" else f"{name} (placed there; {status})", "group": group}
 
 
 def _candidate(con: duckdb.DuckDBPyConnection, row_id: str, versions: dict[str, Version]) -> tuple[str, dict[str, Any]]:

@@ -37,7 +37,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     folder = tmp_path_factory.mktemp("bundled") / "data"
     shutil.copytree(DATA, folder, ignore=shutil.ignore_patterns(".*", "sft.duckdb*", "exports", "quarantine"))
     recipe = (folder / "recipe.yaml").read_text("utf-8")
-    fewer = recipe.replace("rows: 150", "rows: 3").replace("rows: 40", "rows: 2")  # so few that it is over soon, for real
+    fewer = recipe.replace("rows: 100", "rows: 3").replace("rows: 40", "rows: 2")  # so few that it is over soon, for real
     assert fewer.count("rows: 3") == fewer.count("rows: 2") == 1
     (folder / "recipe.yaml").write_text(fewer, "utf-8")
     space = Workspace.open(folder)

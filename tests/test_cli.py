@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -12,6 +13,8 @@ import pytest
 from rich.console import Console
 
 from sft_assets import cli, show
+from sft_assets.definitions import ASSETS
+from tests.conftest import NO_MODELS
 
 Sft = Callable[..., tuple[int, str, str]]
 
@@ -45,6 +48,9 @@ ROWS = [
 ]
 
 
+RECIPE = "raw: {max_quarantined: 50}\n" + "".join(f"{name}: {json.dumps(section)}\n" for name, section in NO_MODELS.items())
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("cli") / "my data"
@@ -54,7 +60,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with pytest.raises(SystemExit):
             cli.main()
         (path / "sources" / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in ROWS) + '{"instruction": "cut\n')
-        (path / "recipe.yaml").write_text("raw: {max_quarantined: 50}\nlikelihoods: {rows: 0}\njudgements: {rows: 0}\n")
+        (path / "recipe.yaml").write_text(RECIPE)
         (path / "benchmarks" / "moons.jsonl").write_text(
             '{"question": "How many moons does the planet Mars have in all?", "answer": "2"}\n'
         )
@@ -81,7 +87,7 @@ def test_a_new_folder_says_what_to_do_next(sft: Sft, tmp_path: Path) -> None:
 def test_the_plan_of_a_new_folder_is_everything(sft: Sft, tmp_path: Path) -> None:
     sft("init", str(tmp_path / "fresh"))
     _, out, _ = sft("plan", "--data", str(tmp_path / "fresh"))
-    assert out.count("never materialized") == 13
+    assert out.count("never materialized") == len(ASSETS)
 
 
 def test_nothing_stale_is_said(sft: Sft, data: Path) -> None:
@@ -180,3 +186,48 @@ def test_a_recipe_error_names_file_and_line(sft: Sft, data: Path) -> None:
     assert code == 1
     assert "recipe.yaml:3" in err.replace("\n", "")
     assert "did you mean 'threshold'" in err
+
+
+def test_search_shows_rows_with_what_became_of_them(sft: Sft, data: Path) -> None:
+    code, out, _ = sft("search", "planet Mars", "--data", str(data), "--rows", "1")
+    assert code == 0
+    assert "moons" in out
+    assert "decontaminated" in out
+    assert "Danube" not in out
+
+
+def test_explore_names_the_map_that_a_run_has_made(sft: Sft, data: Path) -> None:
+    code, out, _ = sft("explore", "--data", str(data), "--no-open")
+    assert code == 0
+    assert Path(out.strip().removeprefix("the map is ")).read_text("utf-8").startswith("<!doctype html>")
+
+
+def test_a_full_disk_is_said_in_a_sentence_wherever_it_stands_in_the_chain_of_causes(
+    sft: Sft, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError as error:
+            raise RuntimeError("the event could not be stored") from error
+
+    monkeypatch.setattr(cli, "_workspace", full)
+    code, out, err = sft("plan", "--data", str(data))
+    assert code == 1
+    assert "disk is full" in err
+    assert "Traceback" not in out + err
+
+
+@pytest.mark.timeout(60)  # it would last for ever
+def test_an_error_whose_chain_of_causes_leads_back_into_itself_is_raised_as_it_is(
+    sft: Sft, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = ValueError("one"), KeyError("other")
+    first.__context__, second.__context__ = second, first
+
+    def round_and_round(*_: object) -> None:
+        raise first
+
+    monkeypatch.setattr(cli, "_workspace", round_and_round)
+    with pytest.raises(ValueError, match="one"):
+        sft("plan", "--data", str(data))

@@ -46,7 +46,7 @@ from sft_assets.warehouse.versions import read_versions
 
 @dataclass
 class Row:
-    """A row as `scored` has it."""
+    """A row as `clustered` has it."""
 
     conversation: Conversation
     source: str = "questions"
@@ -87,13 +87,15 @@ WITH_TOOLS = Conversation(
     tools='[{"type":"function","function":{"name":"clock"}}]',
 )
 
+# what decides about the export; the real tables have more columns
 SCORED = Table(
     "scored", {"row_id": "UUID", "content_hash": "UUID", "verdict": "VARCHAR", "review_reasons": "VARCHAR[]"}, after="deduped"
 )
+CLUSTERED = Table("clustered", {"row_id": "UUID", "content_hash": "UUID"}, after="scored")
 
 
-def scored(root: Path, rows: list[Row], dropped: int = 0) -> Folder:
-    """A data folder whose warehouse holds these rows up to `scored`; `dropped` more went on the way there."""
+def clustered(root: Path, rows: list[Row], dropped: int = 0) -> Folder:
+    """A data folder whose warehouse holds these rows up to `clustered`; `dropped` more went on the way there."""
     folder = Folder.at(root)
     root.mkdir(exist_ok=True)
     named = lambda name: None if name is None else digest(name.encode())  # noqa: E731
@@ -127,10 +129,11 @@ def scored(root: Path, rows: list[Row], dropped: int = 0) -> Folder:
             "verdict": strings(r.verdict for r in rows),
             "review_reasons": pa.array([r.reasons for r in rows], pa.list_(pa.string())),
         },
+        "clustered": {"row_id": ids, "content_hash": hashes},
     }
     unique = {r.id: r for r in rows}
     with Warehouse(folder.database).writing() as con:
-        for table in (raw.TABLE, combined.TABLE, deduped.TABLE, SCORED):
+        for table in (raw.TABLE, combined.TABLE, deduped.TABLE, SCORED, CLUSTERED):
             name = table.name
             inputs = {table.after: "-"} if table.after else {}
             with Build.begin(con, table, "1", inputs) as build:
@@ -295,7 +298,7 @@ def test_tiny_sets_have_something_to_train_on(n: int, share: float) -> None:
 def test_every_row_is_exported_or_says_why_not(tmp_path: Path) -> None:
     rows = [*sums(5), Row(Conversation([Message("user", "Only a question")], kind="prompt"))]
     rows[0].verdict, rows[0].reasons = "review", ["too_short"]
-    folder = scored(tmp_path, rows)
+    folder = clustered(tmp_path, rows)
     export(folder, test_share=0, without_review=True)
     with Warehouse(folder.database).reading() as con:
         dropped = con.execute("SELECT reason, evidence FROM dropped WHERE state = 'exported' ORDER BY reason").fetchall()
@@ -310,14 +313,14 @@ def test_every_row_is_exported_or_says_why_not(tmp_path: Path) -> None:
 def test_rows_for_review_are_exported_unless_the_recipe_says_otherwise(tmp_path: Path) -> None:
     rows = sums(3)
     rows[0].verdict = "review"
-    assert len(parquet(export(scored(tmp_path, rows), test_share=0))) == 3
+    assert len(parquet(export(clustered(tmp_path, rows), test_share=0))) == 3
 
 
 def test_tied_rows_stay_together_in_the_files(tmp_path: Path) -> None:
     rows = sums(60)
     for i, row in enumerate(rows):
         row.near, row.conflict, row.record = (f"near {i // 3}", None, None) if i < 30 else (None, f"c{i // 2}", f"r{i // 4}")
-    folder = scored(tmp_path, rows)
+    folder = clustered(tmp_path, rows)
     out = export(folder, test_share=0.4)
     where = {r["row_id"]: path.name[:4] for path in (out / "data").glob("*.parquet") for r in pq.read_table(path).to_pylist()}
     assert set(where.values()) == {"trai", "test"}
@@ -335,7 +338,7 @@ def test_a_leak_is_never_published(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     rows = sums(4)
     for row in rows:
         row.near = "one group"
-    folder = scored(tmp_path, rows)
+    folder = clustered(tmp_path, rows)
     broken = lambda content, ties, share, seed: pa.array(["train", "test", "train", "test"])  # noqa: E731
     monkeypatch.setattr("sft_assets.exported.asset.split", broken)
     with pytest.raises(LawBroken, match="no_group_in_two_splits"):
@@ -344,7 +347,7 @@ def test_a_leak_is_never_published(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_nothing_left_is_said_and_is_no_error(tmp_path: Path) -> None:
-    out = export(scored(tmp_path, [], dropped=3))
+    out = export(clustered(tmp_path, [], dropped=3))
     text = (out / "README.md").read_text()
     assert "It holds no rows" in text
     assert "license 3" in text
@@ -352,7 +355,7 @@ def test_nothing_left_is_said_and_is_no_error(tmp_path: Path) -> None:
 
 
 def test_the_report_has_the_path_and_the_counts(tmp_path: Path) -> None:
-    folder = scored(tmp_path, [*sums(3), pair(1)])
+    folder = clustered(tmp_path, [*sums(3), pair(1)])
     out = export(folder, test_share=0)
     report = version_of(folder).report
     assert report["export"] == f"exports/{out.name}" == report["files"][0]
@@ -361,7 +364,7 @@ def test_the_report_has_the_path_and_the_counts(tmp_path: Path) -> None:
 
 
 def test_an_export_that_was_deleted_is_made_again(tmp_path: Path) -> None:
-    folder = scored(tmp_path, sums(3))
+    folder = clustered(tmp_path, sums(3))
     recipe = Recipe()
     first, written = materialize(exported, folder, recipe, {})
     assert written
@@ -380,7 +383,7 @@ def test_an_export_that_was_deleted_is_made_again(tmp_path: Path) -> None:
 def test_the_card_opens_with_load_dataset(tmp_path: Path) -> None:
     rows = [*sums(40), *(pair(i) for i in range(30)), Row(WITH_TOOLS)]
     rows += [Row(chat(f"Say {i}.", "No.", kind="unpaired", label=i % 2 == 0)) for i in range(5)]
-    folder = scored(tmp_path / "D", rows)
+    folder = clustered(tmp_path / "D", rows)
     out = export(folder, test_share=0.2)
     got = loaded(out, tmp_path / "home", "", "default", "preference", "unpaired")
     assert got[""] == got["default"]
@@ -399,7 +402,7 @@ def test_the_card_opens_with_load_dataset(tmp_path: Path) -> None:
 
 
 def test_the_card_names_only_what_is_there(tmp_path: Path) -> None:
-    out = export(scored(tmp_path, [pair(1), pair(2)]), test_share=0)
+    out = export(clustered(tmp_path, [pair(1), pair(2)]), test_share=0)
     front = yaml.safe_load((out / "README.md").read_text().split("---\n")[1])
     assert [c["config_name"] for c in front["configs"]] == ["preference"]
     assert front["configs"][0]["default"] is True
@@ -412,13 +415,13 @@ def test_the_card_names_only_what_is_there(tmp_path: Path) -> None:
 
 
 def test_a_card_of_two_rows_loads_too(tmp_path: Path) -> None:
-    out = export(scored(tmp_path / "D", sums(2)))
+    out = export(clustered(tmp_path / "D", sums(2)))
     assert {s: len(rows) for s, rows in loaded(out, tmp_path / "home", "")[""].items()} == {"train": 2}
 
 
 def test_the_card_tells_the_way_of_the_rows_and_none_of_their_text(tmp_path: Path) -> None:
     row = Row(chat("Tell me a riddle-text.", "An answer-text."), source="evil | <img src=x>\n# name [a](b)")
-    out = export(scored(tmp_path, [row, Row(WITH_TOOLS), *sums(3)], dropped=2), test_share=0)
+    out = export(clustered(tmp_path, [row, Row(WITH_TOOLS), *sums(3)], dropped=2), test_share=0)
     text = (out / "README.md").read_text()
     assert "| raw | 7 | 0 | 7 |  |" in text
     assert "| combined | 7 | 0 | 5 | license 2 |" in text
@@ -432,9 +435,9 @@ def test_the_card_tells_the_way_of_the_rows_and_none_of_their_text(tmp_path: Pat
 
 
 def test_fields_that_no_turn_has_are_no_columns(tmp_path: Path) -> None:
-    plain = export(scored(tmp_path / "plain", sums(2)), test_share=0)
+    plain = export(clustered(tmp_path / "plain", sums(2)), test_share=0)
     assert parquet(plain)[0]["messages"][0].keys() == {"role", "content"}
-    tools = export(scored(tmp_path / "tools", [*sums(2), Row(WITH_TOOLS)]), test_share=0)
+    tools = export(clustered(tmp_path / "tools", [*sums(2), Row(WITH_TOOLS)]), test_share=0)
     assert parquet(tools)[0]["messages"][0].keys() == {"role", "content", "name", "tool_calls"}
     assert pq.ParquetFile(next((tools / "data").iterdir())).metadata.row_group(0).column(0).compression == "ZSTD"
 
@@ -447,7 +450,7 @@ def test_a_slice_of_rows_keeps_its_own_turns() -> None:
 
 
 def test_rows_stand_in_the_order_of_their_ids(tmp_path: Path) -> None:
-    out = export(scored(tmp_path, [*sums(50), pair(1), pair(2), pair(3)]), test_share=0)
+    out = export(clustered(tmp_path, [*sums(50), pair(1), pair(2), pair(3)]), test_share=0)
     for rows in (parquet(out), parquet(out, "preference"), lines(out / "preference/train.jsonl")):
         ids = [row["row_id"] for row in rows]
         assert ids == sorted(ids)
@@ -456,9 +459,9 @@ def test_rows_stand_in_the_order_of_their_ids(tmp_path: Path) -> None:
 
 def test_text_that_does_not_fit_into_memory_is_sorted_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [*sums(200), *(pair(i) for i in range(20))]
-    whole = export(scored(tmp_path / "whole", rows))
+    whole = export(clustered(tmp_path / "whole", rows))
     monkeypatch.setattr("sft_assets.exported.ordered.PART_BYTES", 500)
-    parts = export(scored(tmp_path / "parts", rows))
+    parts = export(clustered(tmp_path / "parts", rows))
     assert whole.name[-8:] == parts.name[-8:]
     assert not list(parts.glob(".*"))
 
@@ -468,7 +471,7 @@ def test_a_large_export_is_written_in_shards(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(files_module, "SHARD_BYTES", 20_000)
     monkeypatch.setattr("sft_assets.exported.asset.BATCH_ROWS", 10)
     rows = [Row(chat(f"Question {i}?", "word " * 200)) for i in range(60)]
-    out = export(scored(tmp_path / "D", rows), test_share=0)
+    out = export(clustered(tmp_path / "D", rows), test_share=0)
     names = sorted(p.name for p in (out / "data").iterdir())
     assert len(names) == 3
     assert names == [f"train-{i:05d}-of-00003.parquet" for i in range(3)]
@@ -482,7 +485,7 @@ def test_a_large_export_is_written_in_shards(tmp_path: Path, monkeypatch: pytest
 )
 def test_only_the_formats_that_the_recipe_names_are_written(tmp_path: Path, names: list[str], folders: set[str]) -> None:
     rows = [*sums(2), pair(1), Row(chat("Say it.", "No.", kind="unpaired", label=False))]
-    folder = scored(tmp_path, rows)
+    folder = clustered(tmp_path, rows)
     out = export(folder, formats=names, test_share=0)
     assert {p.name for p in out.iterdir() if p.is_dir()} == folders
     not_written = version_of(folder).report["not_written"]
@@ -506,7 +509,7 @@ def test_alpaca_is_one_array_and_what_it_cannot_hold_is_counted(tmp_path: Path) 
         Row(Conversation([Message("user", "a"), Message("user", "b"), Message("assistant", "c")])),
         Row(Conversation([Message("user", "Think."), Message("assistant", "Done.", reasoning="Hm.")])),
     ]
-    folder = scored(tmp_path, rows)
+    folder = clustered(tmp_path, rows)
     out = export(folder, test_share=0)
     assert (out / "alpaca/train.json").read_bytes() == GOLDEN_ALPACA
     left_out = {"tools": 1, "turns_do_not_alternate": 1, "reasoning_name_or_weight": 1}
@@ -516,7 +519,7 @@ def test_alpaca_is_one_array_and_what_it_cannot_hold_is_counted(tmp_path: Path) 
 
 def test_preference_rows_are_explicit_conversations(tmp_path: Path) -> None:
     called = Conversation([*WITH_TOOLS.messages], "preference", [Message("assistant", "Noon.")], WITH_TOOLS.tools)
-    out = export(scored(tmp_path, [Row(called)]), test_share=0)
+    out = export(clustered(tmp_path, [Row(called)]), test_share=0)
     (row,) = lines(out / "preference/train.jsonl")
     assert row["prompt"] == [
         {"role": "user", "content": "What time is it in Rome?"},
@@ -530,7 +533,7 @@ def test_preference_rows_are_explicit_conversations(tmp_path: Path) -> None:
 
 
 def test_unpaired_rows_keep_their_label(tmp_path: Path) -> None:
-    out = export(scored(tmp_path, [Row(chat("Say it.", "No.", kind="unpaired", label=False))]), test_share=0)
+    out = export(clustered(tmp_path, [Row(chat("Say it.", "No.", kind="unpaired", label=False))]), test_share=0)
     (row,) = lines(out / "unpaired/train.jsonl")
     assert row["prompt"] == [{"role": "user", "content": "Say it."}]
     assert row["completion"] == [{"role": "assistant", "content": "No."}]
@@ -543,7 +546,7 @@ def test_a_broken_tool_call_does_not_break_the_column(tmp_path: Path) -> None:
         Row(broken),
         *(Row(Conversation([Message("user", f"{i}"), Message("assistant", "", tool_calls=CALL)])) for i in range(4)),
     ]
-    out = export(scored(tmp_path / "D", rows), test_share=0)
+    out = export(clustered(tmp_path / "D", rows), test_share=0)
     calls = [row["messages"][1]["tool_calls"] for row in loaded(out, tmp_path / "home", "")[""]["train"]]
     assert calls.count(json.loads(CALL)) == 4
     assert [{"type": "function", "function": {"name": "", "arguments": '[{"type": '}}] in calls
@@ -592,7 +595,7 @@ def test_preference_pairs_that_are_written_read_the_same(turns: list[Message], r
 
 def test_the_parquet_reads_back_as_the_rows_that_were_exported(tmp_path: Path) -> None:
     rows = [*sums(3), Row(WITH_TOOLS)]
-    out = export(scored(tmp_path, rows), test_share=0)
+    out = export(clustered(tmp_path, rows), test_share=0)
     (path,) = (out / "data").iterdir()
     read = {}
     for row in pq.read_table(path).to_pylist():
@@ -627,7 +630,7 @@ def test_the_chosen_answer_begins_where_the_rejected_one_would(roles: str, rejec
 
 
 def test_the_manifest_has_the_hash_of_every_file(tmp_path: Path) -> None:
-    folder = scored(tmp_path, [*sums(10), pair(1)])
+    folder = clustered(tmp_path, [*sums(10), pair(1)])
     out = export(folder, test_share=0.3)
     manifest = orjson.loads((out / "MANIFEST.json").read_bytes())
     names = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
@@ -644,7 +647,7 @@ def test_the_manifest_has_the_hash_of_every_file(tmp_path: Path) -> None:
 
 
 def test_the_same_rows_give_the_same_files(tmp_path: Path) -> None:
-    folder = scored(tmp_path, [*sums(20), pair(1), Row(WITH_TOOLS)])
+    folder = clustered(tmp_path, [*sums(20), pair(1), Row(WITH_TOOLS)])
     first, second = export(folder), export(folder, again=True)
     assert first != second
     assert first.name[-8:] == second.name[-8:]
@@ -670,7 +673,7 @@ def test_what_a_dead_process_left_is_removed_and_a_living_one_is_left_alone(tmp_
 
 
 def test_an_export_that_fails_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = scored(tmp_path, sums(5))
+    folder = clustered(tmp_path, sums(5))
     before = export(folder)
 
     def full(*_: Any, **__: Any) -> None:
@@ -684,7 +687,7 @@ def test_an_export_that_fails_leaves_the_one_before(tmp_path: Path, monkeypatch:
 
 
 def test_a_folder_in_the_place_of_the_link_is_not_overwritten(tmp_path: Path) -> None:
-    folder = scored(tmp_path, sums(2))
+    folder = clustered(tmp_path, sums(2))
     (folder.exports / "latest").mkdir(parents=True)
     with pytest.raises(SftError, match="move the folder away"):
         export(folder)

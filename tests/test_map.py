@@ -18,7 +18,7 @@ from sft_assets.errors import SftError
 from sft_assets.folder import Folder
 from sft_assets.verbs import Workspace
 from tests.conftest import NO_MODELS, fresh, put, rows, say
-from tests.made_rows import REFUSAL
+from tests.made_rows import MOJIBAKE, REFUSAL
 
 RECIPE = {**NO_MODELS, "embeddings": {"model": "static"}, "clustered": {"topic_cap": 20}}
 SUBJECTS = {
@@ -39,7 +39,14 @@ def records() -> list[dict[str, str]]:
         for i in range(25)
     ]
     twin = dict(made[3], instruction=made[3]["instruction"].upper())
-    return [*made, twin, {"instruction": "How do I bake rye bread?", "output": REFUSAL}, {"instruction": ITEM, "output": "59"}]
+    marked = {"instruction": "Where is the baker's café?", "output": MOJIBAKE}
+    return [
+        *made,
+        twin,
+        marked,
+        {"instruction": "How do I bake rye bread?", "output": REFUSAL},
+        {"instruction": ITEM, "output": "59"},
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +98,7 @@ def test_other_dropped_rows_are_embedded_and_stand_amid_their_likes(built: Folde
 
 
 def test_without_a_budget_for_dropped_rows_they_have_no_place_and_that_is_said(built: Folder, tmp_path: Path) -> None:
-    folder = Folder.at(shutil.copytree(built.root, tmp_path / "data"))
+    folder = Folder.at(shutil.copytree(built.root, tmp_path / "data", symlinks=True))
     say(folder, **RECIPE, map={"max_dropped": 0})
     space = Workspace.open(folder.root)
     assert space.run(say=lambda _: None) == ["map"]
@@ -100,7 +107,7 @@ def test_without_a_budget_for_dropped_rows_they_have_no_place_and_that_is_said(b
 
 
 def test_the_page_and_the_picture_are_files_that_are_made_again_when_they_are_gone(built: Folder, tmp_path: Path) -> None:
-    folder = Folder.at(shutil.copytree(built.root, tmp_path / "data"))
+    folder = Folder.at(shutil.copytree(built.root, tmp_path / "data", symlinks=True))
     page = folder.map.read_bytes()
     assert b"<html" in page and folder.map.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     folder.map.unlink()
@@ -126,13 +133,52 @@ def test_the_picture_is_in_the_metadata_small_enough_for_the_run_storage(built: 
 
 
 def test_a_page_of_fewer_rows_than_there_are_says_so(built: Folder, tmp_path: Path) -> None:
-    folder = Folder.at(shutil.copytree(built.root, tmp_path / "data"))
+    folder = Folder.at(shutil.copytree(built.root, tmp_path / "data", symlinks=True))
     say(folder, **RECIPE, map={"max_rows": 10})
     space = Workspace.open(folder.root)
     space.run(say=lambda _: None)
     assert space.versions()["map"].report["shown"] == 10
     assert len(places(folder)) == len(records())
     assert "10 shown" in folder.map.read_text()
+
+
+# --------------------------------------------------------------------------------------------------- a selection comes back
+
+
+def chosen(folder: Folder, tmp_path: Path, sql: str) -> tuple[set[UUID], str]:
+    """The rows that a query gives, and the file that the map would download of them."""
+    found = {row for (row,) in rows(folder, sql)}
+    (tmp_path / "rows.txt").write_text("".join(f"{row}\n" for row in found))
+    return found, str(tmp_path / "rows.txt")
+
+
+def test_rows_that_were_chosen_on_the_map_come_back_and_nothing_else_is_made_again(built: Folder, tmp_path: Path) -> None:
+    folder = Folder.at(shutil.copytree(built.root, tmp_path / "data", symlinks=True))
+    space = Workspace.open(folder.root)
+    some, file = chosen(folder, tmp_path, "SELECT row_id FROM map WHERE state = 'clustered' ORDER BY 1 LIMIT 3")
+    verbs.select(space, file, "keep", "we need more of these", "ann")
+    assert list(space.plan()) == ["clustered"]
+    assert space.run(say=lambda _: None) == ["clustered", "exported", "map"]
+    assert some <= {row for (row,) in rows(folder, "SELECT row_id FROM exported")}
+    assert {state for row, (*_, state, _, _) in places(folder).items() if row in some} == {"kept"}
+    gone, file = chosen(folder, tmp_path, "SELECT row_id FROM clustered ORDER BY 1 LIMIT 2")
+    verbs.select(space, file, "drop", "too easy", "ann")
+    ran = Workspace.open(folder.root).run(say=lambda _: None)
+    assert ran[0] == "scored" and not {"embeddings", "projection", "topics", "deduped"} & set(ran)
+    assert {places(folder)[row][4] for row in gone} == {"reviewed"}
+
+
+def test_a_mark_that_is_settled_reaches_the_export(built: Folder, tmp_path: Path) -> None:
+    folder = Folder.at(shutil.copytree(built.root, tmp_path / "data", symlinks=True))
+    say(folder, **RECIPE, exported={"without_review": True})
+    space = Workspace.open(folder.root)
+    space.run(say=lambda _: None)
+    marked, file = chosen(folder, tmp_path, "SELECT row_id FROM clustered WHERE verdict = 'review'")
+    assert marked and not marked & {row for (row,) in rows(folder, "SELECT row_id FROM exported")}
+    verbs.select(space, file, "keep", "it is how the café writes itself", "ann")
+    space.run(say=lambda _: None)
+    assert marked <= {row for (row,) in rows(folder, "SELECT row_id FROM exported")}
+    assert not {row for row, (*_, state, _, _) in places(folder).items() if state == "review"}
 
 
 # -------------------------------------------------------------------------------------------------------- search and explore

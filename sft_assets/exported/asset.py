@@ -59,7 +59,7 @@ README = "README.md"
 BATCH_ROWS = 2048
 
 
-@state(TABLE, code=1)
+@state(TABLE, deps=("deduped", "scored"), code=1)
 def exported(build: Build, folder: Folder, recipe: Recipe) -> None:
     """The finished dataset: split without leaks, written for trainers, with a card that says where every row went."""
     _choose(build, recipe)

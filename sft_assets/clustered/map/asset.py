@@ -81,7 +81,7 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 
-@model_evidence(TABLE, deps=("clustered", "embeddings", "projection", "topics"), code=1)
+@model_evidence(TABLE, deps=("combined", *STATES, "embeddings", "projection", "topics"), code=1)
 def map_(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
     """Where every row stands, dropped ones too: the map as page and picture, and what each state's drops did to coverage."""
     rows = _rows(evidence)
