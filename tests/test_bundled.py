@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import yaml
 
 from sft_assets.asset import warehouse
 from sft_assets.definitions import STATES
@@ -35,11 +36,12 @@ def planted() -> list[Fault]:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     folder = tmp_path_factory.mktemp("bundled") / "data"
-    shutil.copytree(DATA, folder, ignore=shutil.ignore_patterns(".*", "sft.duckdb*", "exports", "quarantine"))
-    recipe = (folder / "recipe.yaml").read_text("utf-8")
-    fewer = recipe.replace("rows: 100", "rows: 3").replace("rows: 40", "rows: 2")  # so few that it is over soon, for real
-    assert fewer.count("rows: 3") == fewer.count("rows: 2") == 1
-    (folder / "recipe.yaml").write_text(fewer, "utf-8")
+    made = shutil.ignore_patterns(".*", "sft.duckdb*", "exports", "quarantine", "map.*", "reviews.jsonl")
+    shutil.copytree(DATA, folder, ignore=made)
+    recipe = yaml.safe_load((folder / "recipe.yaml").read_text("utf-8"))
+    recipe["likelihoods"]["rows"], recipe["judgements"]["rows"] = 3, 2  # so few that it is over soon, for real
+    recipe["embeddings"]["model"] = "static"
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe), "utf-8")
     space = Workspace.open(folder)
     space.run(say=lambda _: None)
     return space
@@ -113,3 +115,26 @@ def test_the_embedded_models_have_scored_some_rows_and_say_that_they_are_for_sho
     assert judged == [("embedded (demo grade)", 2)]
     assert likely == [("scored", 3, True)]
     assert models in ([("embedded (demo grade)",)], [])  # a tiny judge may fail to give a score
+
+
+def test_every_row_that_stays_has_a_named_topic_and_a_description(built: Workspace) -> None:
+    report = built.versions()["clustered"].report
+    assert report["topics"] > 1
+    assert report["rows_without_topic"] == 0
+    with warehouse(built.folder, built.recipe).reading() as con:
+        names = con.execute("SELECT topic_id, list(DISTINCT topic_name) FROM clustered GROUP BY 1").fetchall()
+        styles = con.execute("SELECT count(*) FROM clustered WHERE style_length IS NULL OR style_question IS NULL").fetchall()
+    assert len({name for _, (name,) in names}) == len(names) == report["topics"]
+    assert styles == [(0,)]
+
+
+def test_the_map_shows_what_stayed_and_what_was_dropped(built: Workspace) -> None:
+    versions = built.versions()
+    states = versions["map"].report["rows_by_state"]
+    assert states.get("kept", 0) + states.get("review", 0) == versions["clustered"].report["kept"]
+    for name in ("deduped", "decontaminated", "scored"):
+        assert states[name] == sum(versions[name].report["dropped"].values())
+    assert versions["map"].report["without_a_place"] == 0
+    page = built.folder.map.read_text("utf-8")
+    assert "near_duplicate" in page
+    assert built.folder.map.with_suffix(".png").read_bytes().startswith(b"\x89PNG")

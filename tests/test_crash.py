@@ -65,7 +65,7 @@ def test_a_run_killed_at_any_moment_leaves_a_database_that_the_next_run_complete
     killed = make_folder(tmp_path / "killed")
     rng = random.Random(11)
     survived = 0
-    for _ in range(15):
+    for _ in range(10):
         run = sft("run", "--data", str(killed))
         try:
             run.wait(rng.uniform(0.15, 1.05) * seconds)
@@ -80,7 +80,7 @@ def test_a_run_killed_at_any_moment_leaves_a_database_that_the_next_run_complete
             if "in" in report:  # and the balance holds in what it has
                 gone = sum(report["dropped"].values()) + sum(report["quarantined"].values())
                 assert report["in"] + report["created"] == report["kept"] + gone
-        if survived:  # start over, so that most of the fifteen meet a run in its middle
+        if survived:  # start over, so that most of the ten meet a run in its middle
             survived = 0
             space.instance.dispose()
             for path in (killed / "sft.duckdb", killed / "sft.duckdb.wal"):

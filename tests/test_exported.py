@@ -316,6 +316,27 @@ def test_rows_for_review_are_exported_unless_the_recipe_says_otherwise(tmp_path:
     assert len(parquet(export(clustered(tmp_path, rows), test_share=0))) == 3
 
 
+def test_a_row_that_is_marked_for_review_later_leaves_an_export_without_such_rows(tmp_path: Path) -> None:
+    rows = sums(3)
+    folder = clustered(tmp_path, rows)
+    assert len(parquet(export(folder, test_share=0, without_review=True))) == 3
+    rows[0].verdict, rows[0].reasons = "review", ["too_short"]
+    clustered(tmp_path, rows)  # with the rows that it had
+    assert len(parquet(export(folder, test_share=0, without_review=True))) == 2
+
+
+def test_rows_that_are_tied_later_are_brought_to_one_side(tmp_path: Path) -> None:
+    rows = sums(40)
+    folder = clustered(tmp_path, rows)
+    export(folder, test_share=0.5)
+    assert len(version_of(folder).report["splits"]) == 2
+    for row in rows:
+        row.near = "one group"
+    clustered(tmp_path, rows)  # with the rows that it had
+    export(folder, test_share=0.5)
+    assert len(version_of(folder).report["splits"]) == 1
+
+
 def test_tied_rows_stay_together_in_the_files(tmp_path: Path) -> None:
     rows = sums(60)
     for i, row in enumerate(rows):

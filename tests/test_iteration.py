@@ -52,7 +52,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder.benchmarks / "test.jsonl").write_text(
         '{"question": "How many tiles lie on the roof of the old customs house in Varna?", "answer": "9"}\n'
     )
-    assert Workspace.open(folder.root).run(say=lambda _: None) == sorted(EVERYTHING, key=EVERYTHING.index) or True
+    assert sorted(Workspace.open(folder.root).run(say=lambda _: None)) == sorted(EVERYTHING)
     return folder.root
 
 
@@ -153,6 +153,12 @@ SECTIONS: list[tuple[str, dict[str, Any], list[str]]] = [
     ("rewards", {"rows": 10}, ["rewards"]),
     ("contamination_judgements", {"model": "some-model"}, ["contamination_judgements"]),
     ("scored", {"thresholds": {"ifd": {"review_above": 1.2}}}, ["scored"]),
+    ("embeddings", {"model": None, "windows": 2}, ["embeddings"]),
+    ("projection", {"seed": 1}, ["projection"]),
+    ("topics", {"min_size": 7}, ["topics"]),
+    ("topics", {"money": 5, "minutes": 10, "calls": 1, "tokens": 1}, []),
+    ("clustered", {"order": ["ifd"]}, ["clustered"]),
+    ("map", {"max_dropped": 7}, ["map"]),
     ("models", {"some-model": {"concurrency": 2, "price": {"input": 1, "output": 2}}}, []),
     ("exported", {"test_share": 0.5}, ["exported"]),
     ("engine", {"memory_limit": "1GB"}, []),

@@ -1,9 +1,10 @@
-"""The states on 200,000 Alpaca rows: seconds, rows per second and peak memory of each, each state in a process of its own.
+"""The states on 200,000 Alpaca rows: seconds, rows per second and peak memory of each, each asset in a process of its own.
 
     .venv/bin/python -m tests.speed.spine [ROWS]
 
 The rows are made here, seeded: instructions and answers of random words, about 670 bytes a record.
-`read` is the strict reader alone (bytes to checked records), without the database.
+`read` is the strict reader alone (bytes to checked records), without the database. No model is asked: what models give has
+measurements of its own, and is left out where it is empty.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from sft_assets.definitions import ASSETS
+from tests.conftest import NO_MODELS
+
 STATE = """
 import json, resource, sys, time
 from sft_assets.definitions import ASSETS
@@ -28,9 +32,10 @@ from sft_assets.recipe import Recipe
 from sft_assets.runs import INPUTS, input_version
 folder, name = Folder.at(sys.argv[1]), sys.argv[2]
 asset = next(a for a in ASSETS if a.name == name)
+recipe = Recipe.model_validate_json(sys.argv[3])
 inputs = {d: input_version(folder, d) for d in asset.deps if d in INPUTS}
 cpu = time.process_time()
-version, _ = materialize(asset, folder, Recipe(), inputs)
+version, _ = materialize(asset, folder, recipe, inputs)
 rows = version.report.get("in") or version.report["kept"]
 print(json.dumps({"rows": rows, "seconds": version.seconds, "cpu": time.process_time() - cpu,
                   "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
@@ -79,10 +84,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "data"
         write_rows(folder, rows)
-        states = ["raw", "combined", "deduped", "benchmarks", "decontaminated", "rule_hits", "scored", "exported"]
-        for name, code in [("read", READ), *((s, STATE) for s in states)]:
-            done = subprocess.run([sys.executable, "-c", code, str(folder), name], capture_output=True, text=True, check=True)
-            r = json.loads(done.stdout.splitlines()[-1])
+        for name, code in [("read", READ), *((asset.name, STATE) for asset in ASSETS)]:
+            command = [sys.executable, "-c", code, str(folder), name, json.dumps(NO_MODELS)]
+            r = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1])
+            if not r["rows"]:
+                continue
             figures = (r["rows"], r["rows"] / r["seconds"], r["rows"] / r["cpu"])
             n, rate, per_core = (f"{x:,.0f}" for x in figures)
             table.add_row(name, n, f"{r['seconds']:.1f}", rate, f"{r['cpu']:.1f}", per_core, f"{r['peak']:,.0f}")
