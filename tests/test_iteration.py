@@ -331,7 +331,7 @@ def test_the_sensor_asks_for_one_run_over_everything_affected(folder: Folder) ->
     asked = tick(folder, space.recipe, space.defs, space.instance).run_requests
     assert len(asked) == 1
     names = [k.to_user_string() for k in asked[0].asset_selection]
-    assert names == ALL_THAT_ROWS_REACH
+    assert set(names) == set(EVERYTHING) - {"benchmarks"}  # in it, what is up to date when its turn comes returns at once
     space.defs.resolve_job_def(JOB).execute_in_process(
         instance=space.instance, asset_selection=asked[0].asset_selection, run_config=QUIET
     )

@@ -4,7 +4,7 @@
 
 The rows are made here, seeded: instructions and answers of random words, about 670 bytes a record.
 `read` is the strict reader alone (bytes to checked records), without the database. No model is asked: what models give has
-measurements of its own, and is left out where it is empty.
+measurements of its own.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from rich.table import Table
 from sft_assets.definitions import ASSETS
 from tests.conftest import NO_MODELS
 
+WITH_MODELS = ("likelihoods", "judgements", "contamination_judgements", "rewards", "embeddings", "projection", "topics")
 STATE = """
 import json, resource, sys, time
 from sft_assets.definitions import ASSETS
@@ -87,7 +88,7 @@ def main() -> None:
         for name, code in [("read", READ), *((asset.name, STATE) for asset in ASSETS)]:
             command = [sys.executable, "-c", code, str(folder), name, json.dumps(NO_MODELS)]
             r = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1])
-            if not r["rows"]:
+            if name in WITH_MODELS:
                 continue
             figures = (r["rows"], r["rows"] / r["seconds"], r["rows"] / r["cpu"])
             n, rate, per_core = (f"{x:,.0f}" for x in figures)

@@ -74,7 +74,7 @@ TABLE = Table(
 )
 EXCERPT = "left(list_filter(messages, lambda m: m.role = 'user')[1].content, 170)"
 ANSWER = "left(list_filter(messages, lambda m: m.role = 'assistant')[-1].content, 120)"
-COMPARED = 2000  # rows of each side whose words are compared
+COMPARED, MEASURED = 2000, 20_000  # rows of each side whose words and whose vectors are compared
 READ = 20_000  # characters of each
 TOKENS = 100_000
 Floats = npt.NDArray[np.float32]
@@ -229,7 +229,8 @@ def _points(evidence: Evidence, some: pa.Table) -> tuple[pa.Table, list[str]]:
 
 
 def _coverage(evidence: Evidence, rows: pa.Table, stand: Places) -> dict[str, Any]:
-    """The figures of what each state kept and of what it dropped; combined: of all rows."""
+    """The figures of what each state kept and of what it dropped; combined: of all rows. (Rows come by row_id, which is a hash:
+    the first ones are a sample.)"""
     ended = rows["state"].to_numpy(zero_copy_only=False)
     left = np.arange(len(rows))
     sets = {"combined": {"kept": left}}
@@ -241,10 +242,14 @@ def _coverage(evidence: Evidence, rows: pa.Table, stand: Places) -> dict[str, An
     topics = int(stand.topic.max(initial=NOISE)) + 1
     result: dict[str, Any] = {}
     for state, sides in sets.items():
+        if result and not len(sides["dropped"]):  # what it kept is what came to it
+            before = next(reversed(result.values()))["kept"]
+            result[state] = {"kept": before, "dropped": Coverage.of(left[:0], topics, None, [], 0).to_dict()}
+            continue
         words = {side: [texts[i] for i in some[:COMPARED].tolist()] for side, some in sides.items()}
         tokens = min([TOKENS, *(len(sample(said, TOKENS).values) for said in words.values() if said)])
         result[state] = {
-            side: Coverage.of(stand.topic[some], topics, _vectors(stand, some), words[side], tokens).to_dict()
+            side: Coverage.of(stand.topic[some], topics, _vectors(stand, some[:MEASURED]), words[side], tokens).to_dict()
             for side, some in sides.items()
         }
     return result
@@ -257,7 +262,7 @@ def _vectors(stand: Places, some: Ints) -> Floats:
 
 
 def _texts(evidence: Evidence, rows: pa.Table, sets: dict[str, dict[str, Ints]]) -> dict[int, str]:
-    """The texts that are compared, by row. (Rows come by row_id, which is a hash: the first ones are a sample.)"""
+    """The texts that are compared, by row."""
     wanted = sorted({i for sides in sets.values() for some in sides.values() for i in some[:COMPARED].tolist()})
     contents = rows["content_hash"].combine_chunks().take(pa.array(wanted, pa.int64()))
     return dict(zip(wanted, texts_of(evidence, contents, READ), strict=True))

@@ -74,6 +74,7 @@ TABLE = Table(
 SAMPLED = 200  # contents nearest to a topic's centre, from whose texts its keywords are taken
 READ = 2000  # characters of each
 STATUSES = ("member", "noise", "outlier")
+BLOCK = 8192  # contents whose distances are measured at a time
 LISTED, SHOWN = 20, 160  # contents in a sample, characters of each
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
@@ -120,7 +121,7 @@ def topics(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
     labels, probabilities = _spread(found, lie)
     middles = centres(vectors, labels, found.topics)
     of = _placed(labels, lie.neighbours, vectors, middles)
-    distances = (1 - np.einsum("nd,nd->n", vectors, middles[of])).clip(0, 2).round(4) if n else np.zeros(0, np.float32)
+    distances = _distances(vectors, middles, of)
     parts = groups(middles, section.groups)
     island = islands(lie.neighbours, min_size - 1)
     status = np.where(labels == NOISE, 1, 0)
@@ -137,7 +138,7 @@ def topics(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
                 "status": _coded(dict(enumerate(STATUSES)), status),
                 "island": pa.array(island, mask=island == NOISE),
                 "probability": probabilities.round(4),
-                "distance": distances.astype(np.float32),
+                "distance": distances,
             }
         )
     )
@@ -208,6 +209,15 @@ def _placed(labels: Ints, neighbours: Neighbours, vectors: Floats, middles: Floa
     if len(lost):
         of[lost] = (vectors[lost] @ middles.T).argmax(axis=1)
     return of
+
+
+def _distances(vectors: Floats, middles: Floats, of: Ints) -> Floats:
+    """The cosine distance of each content to the centre of its topic."""
+    result = np.zeros(len(of), np.float32)
+    for start in range(0, len(of), BLOCK):
+        some = slice(start, start + BLOCK)
+        result[some] = (1 - np.einsum("nd,nd->n", vectors[some], middles[of[some]])).clip(0, 2).round(4)
+    return result
 
 
 def _stability(found: Clusters, lie: Layout, min_size: int) -> dict[str, float]:

@@ -98,9 +98,11 @@ def _by_size(labels: npt.NDArray[Any], probabilities: npt.NDArray[Any]) -> tuple
 
 def centres(vectors: Floats, labels: Ints, topics: int) -> Floats:
     """The mean vector of each topic, of unit length (topics x dimensions)."""
-    sums = np.zeros((topics, vectors.shape[1]), np.float64)
-    inside = labels != NOISE
-    np.add.at(sums, labels[inside], vectors[inside])
+    from scipy.sparse import csr_matrix
+
+    inside = np.flatnonzero(labels != NOISE)
+    chosen = csr_matrix((np.ones(len(inside)), (labels[inside], inside)), (topics, len(vectors)))
+    sums = np.asarray(chosen @ vectors)
     made: Floats = (sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)).astype(np.float32)
     return made
 
