@@ -87,7 +87,8 @@ def model_evidence(
     data_of_code: DataOfCode | None = None,
 ) -> Callable[[Gather], Asset]:
     """Declare evidence that takes long, as what a model gives does. `data_of_code`: a digest of the prompts, of the package or
-    of the folder. `estimate`: what gathering would take; where something upstream is not settled, at most, with the most rows there can be."""
+    of the folder. `estimate`: what gathering would take; where something upstream is not settled, at most, with the most rows
+    there can be."""
     return lambda gather: Asset(table, code, deps, None, data_of_code, gather, estimate)
 
 

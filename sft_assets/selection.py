@@ -5,7 +5,8 @@
     {"row_id": "7b22..."}       or JSON lines, or CSV with a column row_id
 
 A drop and a mark for review are applied in `scored`. To keep a row overrides the state that dropped it; a row that no state
-dropped is settled in `scored`: it loses its marks, and no rule or threshold drops it later.
+dropped is settled in `scored`: it loses its marks, and no rule or threshold of `scored` drops it later. (A limit of `clustered`
+may: it is kept there then.)
 """
 
 from __future__ import annotations

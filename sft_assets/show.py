@@ -247,14 +247,14 @@ def evidence(versions: Mapping[str, Version]) -> None:
 
 
 def topics(versions: Mapping[str, Version], most: int = 8) -> None:
-    """The largest topics, how stable they are, and where the map is."""
+    """The largest topics, and how stable they are."""
     report = versions["topics"].report if "topics" in versions else {}
     if not report.get("topics"):
         return
     largest = sorted(report["names"], key=lambda entry: -entry["contents"])[:most]
     names = ", ".join(f"{plain(entry['name'].replace(', ', '/'))} {entry['contents']:,}" for entry in largest)
     more = f" and {report['topics'] - most:,} more" if report["topics"] > most else ""
-    out.print(f"topics: {names}{more}", soft_wrap=True)
+    out.print(f"topics: {names}{more} [dim](two seeds agree to {report['stability_of_members']:.2f})[/]", soft_wrap=True)
 
 
 def found(rows: Sequence[Found]) -> None:

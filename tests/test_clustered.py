@@ -164,13 +164,29 @@ def test_topic_cap_and_mix_hold_and_count_what_they_leave_out(folder: Folder) ->
     ("section", "said"),
     [
         ({"order": ["likelyhood"]}, "recipe.yaml: clustered.order: there is no score 'likelyhood'; did you mean 'likelihood'"),
-        ({"mix_by": "source", "mix": {"wiki": 0.5}}, "recipe.yaml: clustered.mix: there is no source 'wiki' among the rows"),
+        ({"order": ["reward", "ifd"]}, "reward may be below zero, so a product with it puts nothing in order; name it alone"),
+        ({"mix": {"boats and bread": 0.5}}, "clustered.mix: there is no group 'boats and bread' among the rows"),
+        ({"mix_by": "language", "mix": {"eo": 0.5}}, "recipe.yaml: clustered.mix: there is no language 'eo' among the rows"),
+        ({"mix_by": "source", "mix": {"wiki": 0.5}}, "recipe.yaml: clustered.mix: there is no source at all: no row has one"),
     ],
 )
 def test_a_name_that_there_is_not_is_told_with_those_that_there_are(folder: Folder, section: dict[str, Any], said: str) -> None:
     section.setdefault("budget", 3)
     with pytest.raises(SftError, match=said.replace("(", r"\(").replace(".", r"\.")):
         cluster(folder, **section)
+
+
+def test_one_topic_of_a_mix_that_is_gone_is_said_and_reported(folder: Folder) -> None:
+    ((name,),) = query(folder, "SELECT topic_name FROM topics GROUP BY 1 ORDER BY count(*) LIMIT 1")
+    version = cluster(folder, mix_by="topic", mix={name: 0.5, "what there was": 0.1})
+    assert version.report["mix"]["what there was"]["got"] == 0
+    assert version.report["mix"][name]["got"] > 0
+
+
+def test_a_rubric_may_have_any_name(folder: Folder) -> None:
+    recipe = {"judgements": {"rubrics": ["it's", "language"]}, "clustered": {"order": ["it's", "language"], "budget": 5}}
+    (version,) = make(folder, clustered, **recipe)
+    assert version.report["kept"] == 5
 
 
 def test_shares_of_more_than_all_are_refused_with_the_line(tmp_path: Path) -> None:

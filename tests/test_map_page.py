@@ -40,7 +40,8 @@ def points(rows: list[dict[str, Any]], **scores: list[float | None]) -> pa.Table
     }
     whole = [{"excerpt": f"row {i}", **usual, **row} for i, row in enumerate(rows)]
     table = pa.Table.from_pylist(whole, TEXTS)
-    for name, values in {"row_id": [str(uuid.UUID(int=i + 2**100)) for i in range(len(rows))], **scores}.items():
+    ids = {"row_id": [str(uuid.UUID(int=i + 2**100)) for i in range(len(rows))]}
+    for name, values in {**ids, **{f"score {name}": values for name, values in scores.items()}}.items():
         table = table.append_column(name, pa.array(values, pa.string() if name == "row_id" else pa.float32()))
     return table
 

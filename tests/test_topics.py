@@ -66,6 +66,18 @@ def test_vectors_that_are_too_few_for_umap_have_places_too(n: int) -> None:
     assert np.isfinite(flat).all()
 
 
+def test_a_row_without_text_that_was_not_fitted_has_a_place_too() -> None:
+    around = Neighbours(np.array([[0, 1]], np.int32), np.zeros((1, 2), np.float32))
+    assert placed(np.array([[0, 0], [1, 2]], np.float32), around).tolist() == [[0.5, 1.0]]
+
+
+def test_vectors_that_are_not_among_the_points_may_be_equal_to_one() -> None:
+    vectors = blobs([20])
+    found = nearest(vectors[3:5], vectors, 2, among=False)
+    assert found.rows[:, 0].tolist() == [3, 4]
+    assert nearest(vectors[:1], vectors[:1], 5, among=False).rows.tolist() == [[0]]
+
+
 def test_what_was_not_fitted_lies_amid_its_neighbours() -> None:
     coordinates = np.array([[0, 0], [1, 0], [10, 10]], np.float32)
     around = Neighbours(np.array([[0, 1], [2, 0]], np.int32), np.array([[0.9, 0.9], [0.99, 0.1]], np.float32))

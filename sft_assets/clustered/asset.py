@@ -40,6 +40,7 @@ from sft_assets.folder import Folder
 from sft_assets.recipe import Clustered, Recipe
 from sft_assets.record import uuid_array
 from sft_assets.warehouse import Build, Law, Table
+from sft_assets.warehouse.names import literal
 
 TABLE = Table(
     "clustered",
@@ -112,6 +113,7 @@ TABLE = Table(
 )
 NEIGHBOURS = 5  # that a row shows
 MIX_BY = {"topic": "topic_name", "group": "topic_group_name", "source": "source", "language": "style_language"}
+SIGNED = frozenset({"likelihood", "reward"})  # scores that may be below zero
 MOST = 1 << 30  # rows: no limit
 LISTED = 10
 
@@ -183,10 +185,7 @@ def _choose(build: Build, folder: Folder, recipe: Recipe, held: set[UUID]) -> No
         ORDER BY row_id
     """).to_arrow_table()
     names = sorted({name for name in rows[by].to_pylist() if name is not None})
-    for name in section.mix:
-        if name not in names:
-            what = f"{section.mix_by} {name!r} among the rows; {did_you_mean(name, names, 'there are')}"
-            raise SftError(f"{folder.recipe}: clustered.mix: there is no {what}")
+    _check_mix(build, folder, section, names)
     code = {name: number for number, name in enumerate(section.mix)}
     part = np.array([code.get(name, REST) for name in rows[by].to_pylist()], np.int64)
     ids = rows["row_id"].to_pylist()
@@ -214,14 +213,32 @@ def _choose(build: Build, folder: Folder, recipe: Recipe, held: set[UUID]) -> No
         build.say(f"{unscored:,} of {len(rows):,} rows have no {' x '.join(section.order)}: they come after all others")
 
 
+def _check_mix(build: Build, folder: Folder, section: Clustered, names: list[str]) -> None:
+    """Whether the mix names what there is. Topics are named by their rows, and a name may be gone when rows were added: if others
+    are there, that is said and reported, else it is an error."""
+    absent = [name for name in section.mix if name not in names]
+    if not absent:
+        return
+    if not names:
+        why = "embeddings.model is null" if section.mix_by in ("topic", "group") else "no row has one"
+        raise SftError(f"{folder.recipe}: clustered.mix: there is no {section.mix_by} at all: {why}")
+    said = f"there is no {section.mix_by} {absent[0]!r} among the rows; {did_you_mean(absent[0], names, 'there are')}"
+    if section.mix_by in ("source", "language") or len(absent) == len(section.mix):
+        raise SftError(f"{folder.recipe}: clustered.mix: {said}")
+    build.say(f"clustered.mix: {said}")
+
+
 def _score_sql(section: Clustered, folder: Folder, recipe: Recipe) -> str:
     """The product of the scores that put rows in order; NaN where one is missing."""
     columns = {"ifd": "likelihood_ifd", "likelihood": "likelihood_score", "reward": "reward_score"}
-    columns |= {rubric: f"judge_scores['{rubric}']" for rubric in recipe.judgements.rubrics}
+    columns |= {rubric: f"judge_scores[{literal(rubric)}]" for rubric in recipe.judgements.rubrics}
     for name in section.order:
         if name not in columns:
             known = f"there is no score {name!r}; {did_you_mean(name, columns)}"
             raise SftError(f"{folder.recipe}: clustered.order: {known}")
+    if len(section.order) > 1 and (signed := SIGNED.intersection(section.order)):
+        said = f"{min(signed)} may be below zero, so a product with it puts nothing in order; name it alone"
+        raise SftError(f"{folder.recipe}: clustered.order: {said}")
     return f"coalesce({' * '.join(columns[name] for name in section.order) or '0'}, 'nan')::DOUBLE"
 
 

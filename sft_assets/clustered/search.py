@@ -105,7 +105,7 @@ def _by_word(con: duckdb.DuckDBPyConnection, text: str, combined: Version) -> di
     weight = [math.log(1 + (total - n + 0.5) / (n + 0.5)) if n else 0.0 for n in frequency]
     telling = " + ".join(f"{w:.6f} * {one}::INTEGER" for w, one in zip(weight, has, strict=True))
     rows = con.execute(
-        f"SELECT * FROM said WHERE {' OR '.join(has)} ORDER BY {telling} DESC, strlen(said) LIMIT {CANDIDATES}",
+        f"SELECT * FROM said WHERE {' OR '.join(has)} ORDER BY {telling} DESC, strlen(said), content_hash LIMIT {CANDIDATES}",
         words,
     ).fetchall()
     scores = {}
@@ -124,13 +124,15 @@ def _rows(
     """Of each content, in order: its hash, a row, where that is, its topic, the beginning of its text."""
     con.register("found", pa.table({"content_hash": uuids(contents), "place": pa.array(range(len(contents)), pa.int64())}))
     topics = f"LEFT JOIN {versions['topics'].table} AS t USING (content_hash)" if "topics" in versions else ""
+    scored = f"LEFT JOIN {versions['scored'].table} AS s ON s.row_id = c.row_id" if "scored" in versions else ""
+    stays = "if(s.verdict = 'review', 'review', 'kept')" if scored else "'kept'"
     rows = con.execute(f"""
         SELECT content_hash, any_value(c.row_id ORDER BY d.state IS NOT NULL, c.row_id)::VARCHAR,
-            any_value(coalesce(d.state || ': ' || d.reason, 'kept') ORDER BY d.state IS NOT NULL, c.row_id),
+            any_value(coalesce(d.state || ': ' || d.reason, {stays}) ORDER BY d.state IS NOT NULL, c.row_id),
             {"coalesce(any_value(t.topic_name), '')" if topics else "''"}, any_value(left({SAID}, 400))
         FROM found JOIN {versions["combined"].table} AS c USING (content_hash) JOIN store.contents USING (content_hash)
         LEFT JOIN dropped AS d ON d.row_id = c.row_id
-        {topics}
+        {scored} {topics}
         GROUP BY content_hash, place ORDER BY place
     """).fetchall()
     return [(content.bytes, *more) for content, *more in rows]

@@ -36,6 +36,7 @@ from sft_assets.models.embedder import Embedder
 from sft_assets.models.vectors import Vectors
 from sft_assets.recipe import Recipe
 from sft_assets.warehouse import Law, Table
+from sft_assets.warehouse.names import identifier, literal
 
 STATES = ("deduped", "decontaminated", "scored", "clustered")  # that drop rows with content
 TABLE = Table(
@@ -81,7 +82,14 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 
-@model_evidence(TABLE, deps=("combined", *STATES, "embeddings", "projection", "topics"), code=1)
+def _title(folder: Folder, recipe: Recipe) -> str:
+    """What the page is headed with."""
+    return recipe.exported.name
+
+
+@model_evidence(
+    TABLE, deps=("combined", *STATES, "embeddings", "projection", "topics", "descriptors"), code=1, data_of_code=_title
+)
 def map_(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
     """Where every row stands, dropped ones too: the map as page and picture, and what each state's drops did to coverage."""
     rows = _rows(evidence)
@@ -101,7 +109,7 @@ def map_(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
     evidence.insert(table)
     there = np.flatnonzero(np.isfinite(stand.xy[:, 0]))
     points, scores = _points(evidence, table.take(pa.array(there[: recipe.map.max_rows])))
-    title = f"{recipe.exported.name}: {len(there):,} rows" + (f", {len(points):,} shown" if len(points) < len(there) else "")
+    title = f"{_title(folder, recipe)}: {len(there):,} rows" + (f", {len(points):,} shown" if len(points) < len(there) else "")
     write_page(folder.map, points, title, scores)
     image = picture(points)
     write_whole(folder.map.with_suffix(".png"), image)
@@ -156,10 +164,13 @@ def _places(evidence: Evidence, folder: Folder, recipe: Recipe, rows: pa.Table) 
     topic = lie["topic"].to_numpy().astype(np.int64)
     number = {content: i for i, content in enumerate(known.to_pylist())}
     contents = rows["content_hash"].to_pylist()
-    at = np.array([number.get(content, -1) for content in contents], np.int64)
+    at, ended = np.array([number.get(content, -1) for content in contents], np.int64), rows["state"].to_pylist()
     lost_to = {row: i for i, row in enumerate(rows["row_id"].to_pylist())}
     of = np.array([lost_to.get(other, -1) for other in rows["of"].to_pylist()], np.int64)
-    wanted = sorted({contents[i] for i in np.flatnonzero((at < 0) & (of < 0))})[: recipe.map.max_dropped]
+    lost = np.flatnonzero((at < 0) & (of < 0))
+    stay = {contents[i] for i in lost if ended[i] in ("kept", "review")}  # such as people kept against a dropping rule
+    dropped = sorted({contents[i] for i in lost} - stay)[: recipe.map.max_dropped]
+    wanted = [*sorted(stay), *dropped]
     if wanted and recipe.embeddings.model is not None and len(known):
         more = _embedded(evidence, folder, recipe, [content.bytes for content in wanted])
         fitted = vectors[: int(np.count_nonzero(lie["fitted"].to_numpy()))]
@@ -190,10 +201,7 @@ def _amid(vectors: Floats, fitted: Floats, xy: Floats, topic: Ints) -> tuple[Flo
     """Coordinates and topics of vectors that were not in the projection."""
     if not len(fitted):
         return np.full((len(vectors), 2), np.nan, np.float32), np.full(len(vectors), NOISE, np.int64)
-    # put behind as many others as there are fitted ones, so that none of them is taken for itself
-    around = nearest(np.vstack([fitted, vectors]), fitted, NEIGHBOURS).of(slice(len(fitted), None))
-    if not around.rows.size:
-        return np.repeat(xy[:1], len(vectors), axis=0), np.repeat(topic[:1], len(vectors))
+    around = nearest(vectors, fitted, NEIGHBOURS, among=False)
     topics, _ = vote(topic.astype(np.int32), around, int(topic.max()) + 1)
     return placed(xy, around), topics.astype(np.int64)
 
@@ -206,9 +214,9 @@ def _points(evidence: Evidence, some: pa.Table) -> tuple[pa.Table, list[str]]:
     with evidence.reading() as con:
         con.register("shown", some.append_column("place", pa.array(range(len(some)), pa.int64())))
         judged = con.execute("SELECT DISTINCT unnest(map_keys(judge_scores)) FROM scored ORDER BY 1").fetchall()
-        scores = {name: f"judge_scores['{name.replace(chr(39), chr(39) * 2)}']" for (name,) in judged}
+        scores = {name: f"judge_scores[{literal(name)}]" for (name,) in judged}
         scores |= {"ifd": "likelihood_ifd", "likelihood": "likelihood_score", "reward": "reward_score"}
-        columns = "".join(f""", s.{sql} AS "{name.replace('"', '""')}" """ for name, sql in scores.items())
+        columns = "".join(f""", s.{sql} AS {identifier(f"score {name}")}""" for name, sql in scores.items())
         points = con.sql(f"""
             SELECT p.row_id::VARCHAR AS row_id, p.x, p.y, t.topic_name AS topic, t.group_name AS "group", c.source, p.state,
                 p.reason, d.language, concat_ws(' ⏎ ', {EXCERPT}, {ANSWER}) AS excerpt {columns}
@@ -222,7 +230,7 @@ def _points(evidence: Evidence, some: pa.Table) -> tuple[pa.Table, list[str]]:
             ORDER BY p.place
         """).to_arrow_table()
         con.unregister("shown")
-    return points, [name for name in scores if points[name].null_count < len(points)]
+    return points, [name for name in scores if points[f"score {name}"].null_count < len(points)]
 
 
 # ----------------------------------------------------------------------------------------------------------------- coverage

@@ -36,7 +36,7 @@ def write_page(path: Path, points: pa.Table, title: str, scores: Sequence[str] =
     """Write the map.
 
     points: row_id, x, y, topic, group, source, state ('kept', 'review', else the state that dropped the row), reason, language,
-    excerpt, and a column of numbers for each of `scores` (NaN or null where there is none).
+    excerpt, and a column of numbers `score NAME` for each of `scores` (NaN or null where there is none).
     """
     # Bokeh takes a second to load, and only this needs it
     from sft_assets.clustered.map import plot
@@ -45,7 +45,7 @@ def write_page(path: Path, points: pa.Table, title: str, scores: Sequence[str] =
     factors = {name: Factor(points[name]) for name in FACTORS}
     medians = {name: factor.medians(places) for name, factor in factors.items()}
     # no score clashes with another column, whatever its name
-    numbers = {f"score {name}": floats(points[name]) for name in scores}
+    numbers = {f"score {name}": floats(points[f"score {name}"]) for name in scores}
     columns = {name: factor.codes for name, factor in factors.items()} | numbers
     facts = {
         "ids": points["row_id"].cast(pa.string()).to_pylist(),

@@ -47,12 +47,14 @@ def nearest(
     k: int,
     threads: int | None = None,
     progress: Callable[[int], None] = lambda done: None,
+    among: bool = True,
 ) -> Neighbours:
-    """The k points nearest to each vector (of unit length, or zero), itself left out where `points` are the first of `vectors`.
+    """The k points nearest to each vector (of unit length, or zero).
 
-    Where there are fewer than k others, there are fewer columns.
+    among: `points` are the first of `vectors`, and none of them is its own neighbour. Where there are fewer than k others, there
+    are fewer columns.
     """
-    k = min(k, len(points) - 1)
+    k = min(k, len(points) - among)
     rows, similarities = np.zeros((len(vectors), max(k, 0)), np.int32), np.zeros((len(vectors), max(k, 0)), np.float32)
     if k <= 0 or not len(vectors):
         return Neighbours(rows, similarities)
@@ -62,7 +64,7 @@ def nearest(
     def work(start: int) -> int:
         some = vectors[start : start + BLOCK]
         product = some @ transposed
-        own = np.arange(start, start + len(some))
+        own = np.arange(start, start + len(some)) if among else np.full(len(some), len(points))
         inside = own < len(points)
         product[np.flatnonzero(inside), own[inside]] = -np.inf
         best = np.argpartition(product, len(points) - found, axis=1)[:, -found:].astype(np.int32)

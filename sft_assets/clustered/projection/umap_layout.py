@@ -51,7 +51,9 @@ def layout(vectors: Floats, neighbours: Neighbours, dimensions: int, min_dist: f
 
 def placed(coordinates: Floats, neighbours: Neighbours) -> Floats:
     """Coordinates of vectors amid their neighbours, the nearer ones counting for more."""
-    weights = np.maximum(neighbours.similarities, 1e-6) ** 8  # near ones pull a row to where they are, far ones hardly do
+    weights = (
+        np.maximum(neighbours.similarities.astype(np.float64), 1e-6) ** 8
+    )  # near ones pull a row to where they are, far ones hardly do
     weights /= weights.sum(axis=1, keepdims=True)
     return _rounded(np.einsum("qk,qkd->qd", weights, coordinates[neighbours.rows]))
 

@@ -20,6 +20,7 @@ Ints = npt.NDArray[np.int32]
 NOISE = -1
 MOST_NOISE = 0.5  # share of contents beyond which density tells nothing
 FEWEST, SMALLEST = 3, 5  # topics of a result that is no failure; contents of the smallest topic
+TRIED = 24  # numbers of groups
 SPREAD = 4  # k-means makes topics that are so many times the smallest
 
 
@@ -119,7 +120,8 @@ def groups(middles: Floats, wanted: int | None) -> Ints:
     apart = np.maximum(1 - middles.astype(np.float64) @ middles.T.astype(np.float64), 0)
     np.fill_diagonal(apart, 0)
     tree = linkage(squareform(apart, checks=False), "average")
-    counts = [wanted] if wanted else range(max(2, round(sqrt(n))), max(2, ceil(n / 2)) + 1)
+    least, most = max(2, round(sqrt(n))), max(2, ceil(n / 2))
+    counts = [wanted] if wanted else sorted({*np.geomspace(least, most, TRIED).round().astype(int).tolist()})
     best, labels = -2.0, np.zeros(n, np.int64)
     for count in counts:
         cut = fcluster(tree, count, "maxclust")
