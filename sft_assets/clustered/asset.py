@@ -214,8 +214,8 @@ def _choose(build: Build, folder: Folder, recipe: Recipe, held: set[UUID]) -> No
 
 
 def _check_mix(build: Build, folder: Folder, section: Clustered, names: list[str]) -> None:
-    """Whether the mix names what there is. Topics are named by their rows, and a name may be gone when rows were added: if others
-    are there, that is said and reported, else it is an error."""
+    """Whether the mix names what there is. Topics are named by their rows, and a name may be gone when rows were added: if
+    others are there, that is said and reported, else it is an error."""
     absent = [name for name in section.mix if name not in names]
     if not absent:
         return

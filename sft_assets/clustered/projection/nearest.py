@@ -51,8 +51,8 @@ def nearest(
 ) -> Neighbours:
     """The k points nearest to each vector (of unit length, or zero).
 
-    among: `points` are the first of `vectors`, and none of them is its own neighbour. Where there are fewer than k others, there
-    are fewer columns.
+    among: `points` are the first of `vectors`, and none of them is its own neighbour. Where there are fewer than k others,
+    there are fewer columns.
     """
     k = min(k, len(points) - among)
     rows, similarities = np.zeros((len(vectors), max(k, 0)), np.int32), np.zeros((len(vectors), max(k, 0)), np.float32)
