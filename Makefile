@@ -26,7 +26,7 @@ lint: $(STAMP)
 	@$(BIN)/ruff format --check sft_assets tests
 	@$(BIN)/mypy
 
-speed: $(STAMP) ## time the states, and some of them against their peers (a quarter of an hour)
+speed: $(STAMP) ## time the states, and some of them against their peers (half an hour)
 	@$(BIN)/python -m tests.speed.spine
 	@$(BIN)/python -m tests.speed.raw
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) rensa
@@ -36,6 +36,11 @@ speed: $(STAMP) ## time the states, and some of them against their peers (a quar
 	@$(BIN)/python -m tests.speed.rules
 	@$(BIN)/python -m tests.speed.door
 	@$(BIN)/python -m tests.speed.likelihoods
+	@$(BIN)/python -m tests.speed.embeddings
+	@$(BIN)/python -m tests.speed.descriptors
+	@$(BIN)/python -m tests.speed.diversity
+	@$(BIN)/python -m tests.speed.clustered
+	@$(BIN)/python -m tests.speed.map
 
 clean: ## take away .venv (the data stays)
 	rm -rf $(VENV)

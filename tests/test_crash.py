@@ -19,6 +19,7 @@ from sft_assets.definitions import STATES
 from sft_assets.verbs import Workspace
 from tests.conftest import NO_MODELS
 
+pytestmark = pytest.mark.timeout(1500)  # whole runs, one after another, on however busy a machine
 SFT = [sys.executable, "-m", "sft_assets"]
 
 
