@@ -119,6 +119,13 @@ def test_two_regions_of_many_are_no_answer_leaves_are_looked_at() -> None:
     assert found.topics >= 3
 
 
+def test_a_topic_that_holds_nearly_everything_is_no_answer_either() -> None:
+    one, small = blobs([300], 5, 0.3), blobs([12, 12, 12], 5, 0.01, seed=3) + 9
+    found = clusters(np.concatenate([one, small]).astype(np.float32), min_size=6)
+    assert found.how != "hdbscan (eom)"
+    assert found.largest <= 0.5
+
+
 @pytest.mark.parametrize("n", [0, 1, 9])
 def test_few_rows_are_one_topic(n: int) -> None:
     found = clusters(np.zeros((n, 5), np.float32), min_size=5)

@@ -1,8 +1,9 @@
 """Topics out of coordinates, and groups out of topics.
 
 HDBSCAN (https://doi.org/10.1007/978-3-642-37456-2_14) finds dense regions and calls the rest noise. Where that degenerates (one
-or two regions, or mostly noise) its leaves are tried, then k-means, which leaves no noise. Topics are numbered by size, the
-largest is 0; the groups are the average linkage of the topics' centres, cut where it parts best (silhouette).
+or two regions, nearly all in one, or mostly noise) its leaves are tried, then k-means, which leaves no noise. Topics are
+numbered by size, the largest is 0; the groups are the average linkage of the topics' centres, cut where it parts best
+(silhouette).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 NOISE = -1
 MOST_NOISE = 0.5  # share of contents beyond which density tells nothing
+MOST_IN_ONE = 0.5  # share of contents in one topic, beyond which it says little of any of them
 FEWEST, SMALLEST = 3, 5  # topics of a result that is no failure; contents of the smallest topic
 TRIED = 24  # numbers of groups
 SPREAD = 4  # k-means makes topics that are so many times the smallest
@@ -42,8 +44,13 @@ class Clusters:
         return float((self.labels == NOISE).mean()) if len(self.labels) else 0.0
 
     @property
+    def largest(self) -> float:
+        """The share of the contents that are in the largest topic."""
+        return float((self.labels == 0).mean()) if len(self.labels) else 0.0
+
+    @property
     def degenerate(self) -> bool:
-        return self.topics < FEWEST or self.noise > MOST_NOISE
+        return self.topics < FEWEST or self.noise > MOST_NOISE or self.largest > MOST_IN_ONE
 
 
 def smallest(contents: int) -> int:
