@@ -28,8 +28,8 @@ from sft_assets.models.packaged import PACKAGES, STATIC
 from sft_assets.models.vectors import Vectors
 from sft_assets.recipe import EMBEDDED
 
-BATCH = 32  # texts of one forward pass
-GROUP = 4 * BATCH  # texts that are computed before somebody hears of them
+BATCH = 8  # texts of one forward pass: more are padded more, and do not fit into the caches
+GROUP = 16 * BATCH  # texts that are computed before somebody hears of them
 LOOKED_UP = 2048  # texts at a time, where the model is a table
 NO_LIMIT = 1 << 20  # a model that says it reads more says nothing
 MEASURED = 1024  # texts whose tokens are counted together
