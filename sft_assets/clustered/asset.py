@@ -38,7 +38,6 @@ from sft_assets.compiling import compiling
 from sft_assets.errors import SftError, did_you_mean
 from sft_assets.folder import Folder
 from sft_assets.recipe import Clustered, Recipe
-from sft_assets.record import uuid_array
 from sft_assets.warehouse import Build, Law, Table
 from sft_assets.warehouse.names import literal
 
@@ -176,27 +175,24 @@ def _choose(build: Build, folder: Folder, recipe: Recipe, held: set[UUID]) -> No
     by = MIX_BY[section.mix_by]
     rows = build.con.sql(f"""
         SELECT row_id, s.content_hash, coalesce(t.topic, {NO_TOPIC}) AS topic, topic_name,
-            group_name AS topic_group_name, c.source, d.language AS style_language,
+            group_name AS topic_group_name, s.source, d.language AS style_language,
             {_score_sql(section, folder, recipe)} AS score
         FROM {build.parents["scored"].rows} AS s
-        JOIN (SELECT row_id, source FROM {build.parents["scored"].rows}) AS c USING (row_id)
         LEFT JOIN {build.of("topics")} AS t ON t.content_hash = s.content_hash
         LEFT JOIN {build.of("descriptors")} AS d ON d.content_hash = s.content_hash
         ORDER BY row_id
     """).to_arrow_table()
-    names = sorted({name for name in rows[by].to_pylist() if name is not None})
-    _check_mix(build, folder, section, names)
+    of, score = rows[by].to_pylist(), rows["score"].to_numpy().astype(np.float64)
+    _check_mix(build, folder, section, sorted({name for name in of if name is not None}))
     code = {name: number for number, name in enumerate(section.mix)}
-    part = np.array([code.get(name, REST) for name in rows[by].to_pylist()], np.int64)
-    ids = rows["row_id"].to_pylist()
     with compiling(build.say):
         warm_up_diversity()
     found = choose(
         _vectors(build, rows, section),
-        rows["score"].to_numpy().astype(np.float64),
+        score,
         rows["topic"].to_numpy().astype(np.int64),
-        part,
-        np.array([row_id in held for row_id in ids], np.bool_),
+        np.array([code.get(name, REST) for name in of], np.int64),
+        np.array([row_id in held for row_id in rows["row_id"].to_pylist()], np.bool_),
         similarity=section.similarity,
         budget=section.budget,
         topic_cap=section.topic_cap,
@@ -207,7 +203,7 @@ def _choose(build: Build, folder: Folder, recipe: Recipe, held: set[UUID]) -> No
     if found.wanted:
         named = {REST: "(all others)", **{number: name for name, number in code.items()}}
         build.notes["mix"] = {named[p]: {"wanted": n, "got": found.got[p]} for p, n in found.wanted.items()}
-    unscored = int(np.isnan(rows["score"].to_numpy().astype(np.float64)).sum())
+    unscored = int(np.isnan(score).sum())
     if section.order and unscored:
         build.notes["rows_without_order"] = unscored
         build.say(f"{unscored:,} of {len(rows):,} rows have no {' x '.join(section.order)}: they come after all others")
@@ -258,18 +254,16 @@ def _drop(build: Build, rows: pa.Table, found: Chosen, section: Clustered) -> No
     gone = np.flatnonzero(~found.kept)
     if not len(gone):
         return
-    ids = rows["row_id"].combine_chunks()
-    other = np.where(found.of[gone] >= 0, found.of[gone], 0)
+    left = rows.take(pa.array(gone))
     near, by_cap, by_mix = (found.reason[gone] == code for code in (TOO_SIMILAR, OVER_TOPIC_CAP, OVER_MIX))
-    part = rows[MIX_BY[section.mix_by]].combine_chunks().take(pa.array(gone))
     batch = pa.table(
         {
-            "row_id": ids.take(pa.array(gone)),
+            "row_id": left["row_id"],
             "reason": pa.array([REASONS[code] for code in found.reason[gone]]),
-            "of": uuid_array(_bytes(ids.take(pa.array(other))), ~near),
+            "of": rows["row_id"].take(pa.array(found.of[gone], mask=~near)),
             "cosine": pa.array(found.cosine[gone].astype(np.float64).round(4), mask=~near),
-            "topic": pa.array(rows["topic_name"].combine_chunks().take(pa.array(gone)).to_pylist(), pa.string()),
-            "part": pa.array(part.to_pylist(), pa.string()),
+            "topic": left["topic_name"],
+            "part": left[MIX_BY[section.mix_by]],
             "rank": pa.array(found.rank[gone] + 1),
             "by_cap": by_cap,
             "by_mix": by_mix,
@@ -286,10 +280,6 @@ def _drop(build: Build, rows: pa.Table, found: Chosen, section: Clustered) -> No
         FROM gone
     """)
     build.con.unregister("gone")
-
-
-def _bytes(ids: Any) -> npt.NDArray[np.void]:
-    return np.frombuffer(ids.storage.buffers()[1], "V16", len(ids), ids.storage.offset * 16)
 
 
 # ------------------------------------------------------------------------------------------------------------------- report
