@@ -32,7 +32,7 @@ from sft_assets.clustered.diversity import (
     choose,
 )
 from sft_assets.clustered.diversity import warm_up as warm_up_diversity
-from sft_assets.clustered.embeddings import read_vectors
+from sft_assets.clustered.embeddings import places_of, read_vectors
 from sft_assets.clustered.mix import REST
 from sft_assets.compiling import compiling
 from sft_assets.errors import SftError, did_you_mean
@@ -240,11 +240,10 @@ def _score_sql(section: Clustered, folder: Folder, recipe: Recipe) -> str:
 
 def _vectors(build: Build, rows: pa.Table, section: Clustered) -> npt.NDArray[np.float32]:
     """The vector of each row, zeros where it has none; without a ceiling nobody asks for them."""
-    if section.similarity is None:
+    if section.similarity is None or not len(rows):
         return np.zeros((len(rows), 0), np.float32)
     contents, vectors = read_vectors(build.con, build.of("embeddings"))
-    number = {content: i for i, content in enumerate(contents.to_pylist())}
-    places = np.array([number.get(content, -1) for content in rows["content_hash"].to_pylist()], np.int64)
+    places = places_of(pa.concat_arrays(rows["content_hash"].chunks), contents)
     found = np.zeros((len(rows), vectors.shape[1]), np.float32)
     found[places >= 0] = vectors[places[places >= 0]]
     return found

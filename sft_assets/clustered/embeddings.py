@@ -20,6 +20,7 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sft_assets.asset import model_evidence
 from sft_assets.errors import SftError
@@ -158,6 +159,12 @@ def read_vectors(con: duckdb.DuckDBPyConnection, table: str) -> tuple[pa.Array, 
             vectors = np.empty((len(hashes), len(flat) // max(len(batch), 1)), np.float32)
         vectors[np.searchsorted(places, _fixed(batch.column("content_hash")))] = flat.reshape(len(batch), -1)
     return hashes, vectors
+
+
+def places_of(contents: pa.Array, known: pa.Array) -> npt.NDArray[np.int64]:
+    """Where each content stands among the known ones, -1 where it does not. Both are arrays of content_hash (UUID)."""
+    places = pc.fill_null(pc.index_in(contents.storage, value_set=known.storage), -1)
+    return np.asarray(places.to_numpy(zero_copy_only=False), np.int64)
 
 
 def hashes_of(contents: pa.Table) -> list[bytes]:

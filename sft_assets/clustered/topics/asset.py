@@ -18,10 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from sft_assets.asset import model_evidence
-from sft_assets.clustered.embeddings import read_vectors
+from sft_assets.clustered.embeddings import places_of, read_vectors
 from sft_assets.clustered.projection.asset import DIMENSIONS
 from sft_assets.clustered.projection.nearest import Neighbours
 from sft_assets.clustered.texts import texts_of
@@ -175,7 +174,7 @@ def _read(con: Any, table: str) -> Layout:
         around = Neighbours(np.zeros((0, 0), np.int32), np.zeros((0, 0), np.float32))
         return Layout(uuids([]), nothing, nothing, np.zeros(0, np.bool_), around)
     contents = pa.concat_arrays(rows["content_hash"].chunks)
-    numbers = pc.index_in(_bytes(flat("neighbours")), value_set=_bytes(contents)).to_numpy(zero_copy_only=False)
+    numbers = places_of(flat("neighbours"), contents)
     return Layout(
         contents,
         flat("coordinates").to_numpy().reshape(n, DIMENSIONS),
@@ -183,10 +182,6 @@ def _read(con: Any, table: str) -> Layout:
         rows["fitted"].to_numpy().astype(np.bool_),
         Neighbours(numbers.astype(np.int32).reshape(n, -1), flat("similarities").to_numpy().reshape(n, -1)),
     )
-
-
-def _bytes(ids: Any) -> Any:
-    return ids.storage if isinstance(ids, pa.ExtensionArray) else ids
 
 
 def _spread(found: Clusters, lie: Layout) -> tuple[Ints, Floats]:
