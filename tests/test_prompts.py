@@ -18,7 +18,8 @@ from sft_assets.record import Message, content_hash
 from sft_assets.scored.judgements.rubrics import Score, call, expectation, rubrics, score_of
 
 MODEL = "a model"
-RUBRICS = [path.stem for path in sorted(PACKAGE.glob("*.md")) if path.stem not in ("contamination", "pairwise")]
+PROMPTS = [path.stem for path in sorted(PACKAGE.glob("*.md"))]
+RUBRICS = [name for name in PROMPTS if load(name).header.score]
 OWN = """---
 max_tokens: 50
 schema: {type: object, properties: {score: {enum: [0, 1]}}, required: [score]}
