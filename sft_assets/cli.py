@@ -190,7 +190,7 @@ def status(
 
 @app.command(name="what-if")
 def what_if(
-    state: Annotated[str, typer.Argument(help="raw, combined, deduped, decontaminated, scored or clustered")],
+    state: Annotated[str, typer.Argument(help="raw, combined, deduped, decontaminated, scored, clustered or augmented")],
     settings: Annotated[list[str], typer.Option("--set", help="KEY=VALUE of its section, or sources.NAME.FIELD=VALUE")],
     data: Data = None,
     wait: Annotated[float, typer.Option(help="seconds to wait for a run on the same folder")] = 600.0,
@@ -280,6 +280,17 @@ def select(
     space = _workspace(data)
     found = verbs.select(space, file, chosen[0], why, reviewer)
     show.selected(found, str(space.folder.reviews), space.may_follow(found.by_state))
+
+
+@app.command()
+def gaps(
+    data: Data = None,
+    every: Annotated[bool, typer.Option("--all", help="every cell, those that lack nothing too")] = False,
+) -> None:
+    """Where rows are missing, by topic, difficulty, length, language and turns; why; what it would cost to fill the gaps."""
+    from sft_assets import verbs
+
+    show.gaps(verbs.gaps(_workspace(data)), every)
 
 
 @app.command()

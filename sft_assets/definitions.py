@@ -1,9 +1,14 @@
 """The code location: everything assembled, nothing computed.
 
-source_files -> raw -> combined -> deduped --------------> decontaminated --------------> scored ------> clustered -> exported
-benchmark_files -> benchmarks -> contamination_candidates ---^  rule_hits, likelihoods, -----^             ^    |
-                                                                judgements, rewards ...                    |    +---> map
-                                                                embeddings -> projection -> topics, descriptors
+source_files -> raw -> combined -> deduped --------------> decontaminated --------------> scored ------> clustered --+
+benchmark_files -> benchmarks -> contamination_candidates ---^  rule_hits, likelihoods, -----^           ^ |  |  |   |
+                                                                judgements, rewards ...                  | |  |  map |
+                                                                embeddings -> projection -> topics,    --+ |  |      |
+                                                                              descriptors                  |  |      |
+evaluation_files -> gaps <---------------------------------------------------------------------------------+  |      |
+document_files -> chunks, gaps -> generations <---------------------------------------------------------------+      |
+                                  generations -> generation_checks -> generation_scores -> augmented <---------------+
+                                                                                           augmented -> exported
 """
 
 from __future__ import annotations
@@ -15,6 +20,12 @@ from typing import Any
 import dagster as dg
 
 from sft_assets.asset import Asset, to_dagster
+from sft_assets.augmented.asset import augmented
+from sft_assets.augmented.chunks.asset import chunks
+from sft_assets.augmented.gaps.asset import gaps
+from sft_assets.augmented.gates.asset import generation_checks
+from sft_assets.augmented.gates.scores import generation_scores
+from sft_assets.augmented.generations.asset import generations
 from sft_assets.automation import job, new_data_sensor
 from sft_assets.clustered.asset import clustered
 from sft_assets.clustered.descriptors.asset import descriptors
@@ -59,6 +70,12 @@ ASSETS: tuple[Asset, ...] = (
     topics,
     clustered,
     map_,
+    chunks,
+    gaps,
+    generations,
+    generation_checks,
+    generation_scores,
+    augmented,
     exported,
 )
 STATES = tuple(a.name for a in ASSETS if a.table.is_state)

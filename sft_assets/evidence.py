@@ -63,6 +63,7 @@ class Evidence:
     run: str = ""
     types: dict[str, str] = field(default_factory=dict)
     _tables: list[Iterable[pa.Table]] = field(default_factory=list)
+    _contents: list[pa.Table] = field(default_factory=list)
 
     def of(self, parent: str) -> str:
         """The narrow table of a parent."""
@@ -98,6 +99,10 @@ class Evidence:
         """Add rows of the asset's table; columns by name."""
         self._tables.append([rows if isinstance(rows, pa.Table) else pa.Table.from_batches([rows])])
 
+    def keep(self, contents: pa.Table) -> None:
+        """Put texts that were made into the content store: content_hash, messages, rejected, tools."""
+        self._contents.append(contents)
+
     def insert_as_stored(self, tables: Iterable[pa.Table]) -> None:
         """Add rows that are made while they are stored, as together they would fill the memory. Nobody can read the database
         meanwhile: they come out of a cache, never out of a model."""
@@ -109,6 +114,8 @@ class Evidence:
 
     def store(self, build: Build) -> None:
         """Write what was gathered."""
+        for contents in self._contents:
+            build.store("contents", "content_hash", contents)
         for tables in self._tables:
             for table in tables:
                 build.insert(table)

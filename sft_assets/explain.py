@@ -5,6 +5,8 @@ $ sft explain 9f3c
   raw             kept
   combined        kept      masked_email  turn 1
   deduped         dropped   near_duplicate of 51ab03d2 (questions.json:4), Jaccard 0.93
+
+A generated row's life begins with its making; what it was made from has a life of its own, which is told as well.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ class Life:
     kept_messages: list[Message] | None = None  # of the row whose duplicate this one is
     kept_place: str = ""
     unapplied: list[str] = field(default_factory=list)  # what people decided that no state has applied
+    parents: list[Life] = field(default_factory=list)  # of a generated row, those that it was made from
 
 
 MANY = 20
@@ -86,7 +89,7 @@ def _by_id(con: duckdb.DuckDBPyConnection, what: str, states: Sequence[str], ver
     prefix = what.strip().lower().rstrip("….")
     if len(prefix) < 4 or set(prefix) - set("0123456789abcdef-"):
         raise SftError(f"{what!r} is neither a row id (4 characters of it or more) nor FILE:POSITION")
-    tables = [versions[s].table for s in ("raw", "combined") if s in versions]
+    tables = [versions[s].table for s in ("raw", "combined", "generations") if s in versions]
     union = " UNION ".join(f"SELECT row_id FROM {t}" for t in tables) + " UNION SELECT row_id FROM dropped"
     found = con.execute(
         f"SELECT row_id::VARCHAR FROM ({union}) WHERE starts_with(row_id::VARCHAR, ?) ORDER BY 1 LIMIT {MANY + 1}", [prefix]
@@ -147,6 +150,8 @@ def _unread(con: duckdb.DuckDBPyConnection, name: str, at: int) -> list[Life]:
 
 
 def _life(con: duckdb.DuckDBPyConnection, row_id: str, states: Sequence[str], versions: dict[str, Version]) -> Life:
+    if "generations" in versions and (life := _generated(con, row_id, states, versions)):
+        return life
     record_id = row_id
     if "combined" in versions:
         found = _one(con, f"SELECT record_id::VARCHAR FROM {versions['combined'].table} WHERE row_id = ?::UUID", [row_id])
@@ -169,6 +174,65 @@ def _life(con: duckdb.DuckDBPyConnection, row_id: str, states: Sequence[str], ve
     return life
 
 
+def _generated(con: duckdb.DuckDBPyConnection, row_id: str, states: Sequence[str], versions: dict[str, Version]) -> Life | None:
+    """The life of a generated row: what it was made from and how, and what became of it. None: it is none."""
+    cursor = con.execute(
+        f"""
+        SELECT g.method, g.source, g.license, g.model, g.document, g.spans, g.prompts, g.parameters, g.choices, g.seed,
+            g.attempt, g.topic_name, g.wanted, g.parents, g.edits, t.messages
+        FROM {versions["generations"].table} AS g LEFT JOIN store.contents AS t USING (content_hash) WHERE row_id = ?::UUID
+        """,
+        [row_id],
+    )
+    names = [column[0] for column in cursor.description]
+    rows = cursor.fetchall()
+    if not rows:
+        return None
+    made = dict(zip(names, rows[0], strict=True))
+    parameters = orjson.loads(made["parameters"])
+    how = {
+        f"prompt {name}": f"sha256 {sha[:12]}  {_settings(parameters.get(name, {}))}"
+        for name, sha in orjson.loads(made["prompts"]).items()
+    }
+    grounds = {
+        f"span {n}": f"{s['document']} {s['start']} to {s['stop']}: {s['quote']}" for n, s in enumerate(made["spans"] or [], 1)
+    }
+    wanted = ", ".join(filter(None, [made["topic_name"], *map(str, orjson.loads(made["wanted"]).values())]))
+    evidence = {
+        "model": made["model"],
+        **how,
+        "choices": ", ".join(f"{k}: {v}" for k, v in orjson.loads(made["choices"]).items()),
+        "seed": f"{made['seed']}, attempt {made['attempt']}",
+        "wanted": wanted,
+        "parents": ", ".join(str(parent)[:8] for parent in made["parents"]),
+        "document": made["document"],
+        **grounds,
+        "license": made["license"],
+    }
+    step = Step(
+        "generations",
+        "made",
+        "",
+        {k: v for k, v in evidence.items() if v},
+        [tuple(e[:2]) for e in orjson.loads(made["edits"] or "[]")],
+    )
+    life = Life(row_id, made["source"], f"made by {made['method']}", None, [step], messages_of(made["messages"]))
+    for state in states[states.index("augmented") :]:
+        life.steps.append(_step(con, state, row_id, row_id, versions))
+        if life.steps[-1].verdict != "kept":
+            break
+    if other := life.steps[-1].evidence.get("of"):
+        life.kept_messages, life.kept_place = _messages(con, other, versions), f"row {other[:8]}"
+    life.parents = [_life(con, str(parent), states, versions) for parent in made["parents"]]
+    return life
+
+
+def _settings(params: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {value}" for name, value in params.items() if name in ("model", "temperature", "seed", "max_tokens")
+    )
+
+
 def _step(con: duckdb.DuckDBPyConnection, state: str, row_id: str, record_id: str, versions: dict[str, Version]) -> Step:
     if state not in versions:
         return Step(state, "not built")
@@ -182,6 +246,8 @@ def _step(con: duckdb.DuckDBPyConnection, state: str, row_id: str, record_id: st
             step.reason, step.evidence = _signals(con, row_id, versions)
         if state == "clustered":
             step.evidence = _topic(con, row_id, versions)
+        if state == "augmented" and "generation_scores" in versions:
+            step.reason, step.evidence = _accepted(con, row_id, versions)
         if state == "exported":
             split = _one(con, f"SELECT split FROM {versions[state].table} WHERE row_id = ?::UUID", [row_id])
             step.reason = f"in the {split[0]} split" if split else ""
@@ -251,6 +317,30 @@ def _signals(con: duckdb.DuckDBPyConnection, row_id: str, versions: dict[str, Ve
     return "marked for review" if verdict == "review" else "", {k: v for k, v in evidence.items() if v not in (None, "")}
 
 
+def _accepted(con: duckdb.DuckDBPyConnection, row_id: str, versions: dict[str, Version]) -> tuple[str, dict[str, Any]]:
+    """What the gates said of a generated row that is there; nothing of another."""
+    found = _one(
+        con,
+        f"""
+        SELECT a.generated_review, c.likelihood_ifd, c.judge_scores, c.reward, c.topic_name
+        FROM {versions["augmented"].table} AS a LEFT JOIN {versions["generation_scores"].table} AS c USING (row_id)
+        WHERE a.row_id = ?::UUID AND a.generated_method IS NOT NULL
+        """,
+        [row_id],
+    )
+    if found is None:
+        return "", {}
+    review, ifd, judged, reward, topic = found
+    evidence = {
+        "why": ", ".join(review or []),
+        "instruction-following difficulty": ifd,
+        **{f"judge, {rubric}": score for rubric, score in (judged or {}).items()},
+        "reward": reward,
+        "topic": topic and f"{topic} (placed there)",
+    }
+    return "marked for review" if review else "passed every gate", {k: v for k, v in evidence.items() if v not in (None, "")}
+
+
 def _topic(con: duckdb.DuckDBPyConnection, row_id: str, versions: dict[str, Version]) -> dict[str, Any]:
     """What a row is about; nothing where it has no topic."""
     sql = f"SELECT topic_name, topic_group_name, topic_status FROM {versions['clustered'].table} WHERE row_id = ?::UUID"
@@ -285,4 +375,6 @@ def _messages(con: duckdb.DuckDBPyConnection, row_id: str, versions: dict[str, V
     if "combined" not in versions:
         return None
     found = _one(con, "SELECT messages FROM combined WHERE row_id = ?::UUID", [row_id])
+    if not found and "generations" in versions:
+        found = _one(con, "SELECT messages FROM generations WHERE row_id = ?::UUID", [row_id])
     return messages_of(found[0]) if found else None

@@ -70,6 +70,16 @@ class Folder:
         return self.root / "benchmarks"
 
     @property
+    def documents(self) -> Path:
+        """Texts that questions and answers are made of."""
+        return self.root / "documents"
+
+    @property
+    def evaluations(self) -> Path:
+        """How models that were trained before did on their tasks."""
+        return self.root / "evaluations"
+
+    @property
     def reviews(self) -> Path:
         """What people decided about rows, one decision a line."""
         return self.root / "reviews.jsonl"

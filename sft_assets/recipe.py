@@ -39,6 +39,7 @@ Tag = Literal[
 ]  # fmt: skip
 Repair = Literal["mojibake", "crlf", "zero_width", "bidi", "html_entities", "escaped_newlines"]
 MaskKind = Literal["secret", "email", "phone", "card", "iban"]
+Dimension = Literal["topic", "difficulty", "length", "language", "turns"]
 EMBEDDED = "embedded"  # the model that comes with the package, of each kind
 
 
@@ -315,6 +316,31 @@ class RowBudget(Budget):
 
 
 CAPS = set(Budget.model_fields)  # of one run: they change no result
+# what an asset reads of the sections of others, because it runs their functions
+BORROWED: dict[str, dict[str, set[str]]] = {
+    "chunks": {"combined": {"masks"}},
+    "generations": {
+        "combined": {"masks", "repairs", "allowed_licenses"},
+        "judgements": {"model"},
+        "rewards": {"model"},
+    },
+    "generation_checks": {
+        "rule_hits": {"skip", "actions"},
+        "deduped": {"near", "threshold", "permutations", "keep_if_numbers_differ", "compare"},
+        "contamination_candidates": {"strength", "score", "numbers"},
+        "decontaminated": {"ngram", "coverage", "paraphrases"},
+    },
+    "generation_scores": {
+        "likelihoods": {"model"},
+        "judgements": {"model", "rubrics"},
+        "rewards": {"model"},
+        "embeddings": {"model", "windows"},
+    },
+    "augmented": {
+        "scored": {"thresholds"},
+        "deduped": {"near", "threshold", "permutations", "keep_if_numbers_differ", "compare"},
+    },
+}
 
 
 class Likelihoods(Section):
@@ -426,6 +452,157 @@ class Map(Section):
     max_rows: int = Field(default=50_000, ge=1, description="rows on the page; of more a sample")
 
 
+class Gaps(Section):
+    """Where rows are missing: the rows there are, by topic, difficulty, length, language and turns, against a target mix."""
+
+    tail: Share = Field(
+        default=0.5, description="each topic is to have as many rows as this quantile of the topics has; 0: topics as they are"
+    )
+    share: float = Field(default=0.1, ge=0, le=10, description="rows that may be missing at most, per row that there is")
+    targets: dict[Dimension, dict[str, Share]] = Field(
+        default={}, description="of a dimension: the share that its values are to have; what is not named shares the rest"
+    )
+    tasks: dict[str, str] = Field(default={}, description="task of an evaluation: the topic, or group, that it is about")
+    weak_below: Share = Field(default=0.5, description="a task with a lower score raises the target of its topic")
+    boost: float = Field(default=1.0, ge=0, le=100, description="so many times the target more at a score of 0")
+
+    @field_validator("targets")
+    @classmethod
+    def _shares_add_up(cls, targets: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+        for name, shares in targets.items():
+            if sum(shares.values()) > 1 + 1e-9:
+                raise ValueError(f"the shares of {name} add up to {sum(shares.values()):g}, which is more than 1")
+        return targets
+
+
+class Chunks(Section):
+    """The documents of D/documents, in pieces that questions can be asked about."""
+
+    size: int = Field(default=1500, ge=100, le=100_000, description="characters of a chunk at most")
+    smallest: int = Field(
+        default=200, ge=0, description="characters: shorter pieces are joined to their neighbours, or left out"
+    )
+    license: str | None = Field(default=None, description="of the documents that say nothing of their own")
+    licenses: dict[str, str] = Field(default={}, description="by file or folder of D/documents")
+
+
+class Method(Section):
+    """What all methods of generation have in common."""
+
+    rows: int | None = Field(default=None, ge=0, description="rows to try for; default: as many as the gaps ask for")
+
+
+class Documents(Method):
+    """Questions and answers about chunks of documents, grounded in them (Augmentoolkit's way)."""
+
+    questions: int = Field(default=3, ge=1, le=20, description="about a chunk, at most")
+    turns: int = Field(default=1, ge=1, le=8, description="questions and answers of one conversation")
+    repairs: int = Field(default=1, ge=0, le=5, description="attempts to mend what a check found")
+
+
+class Answers(Method):
+    """Answers for rows that are prompts only."""
+
+    rows: int | None = Field(default=None, ge=0, description="rows to try for; default: all prompts without an answer")
+
+
+class SelfInstruct(Method):
+    """New instructions from those of a sparse topic (https://arxiv.org/abs/2212.10560)."""
+
+    examples: int = Field(default=3, ge=1, le=20, description="instructions that are shown")
+    rouge: Share = Field(default=0.7, gt=0, description="ROUGE-L to another instruction from which on a new one goes")
+    min_words: int = Field(default=3, ge=1)
+    max_words: int = Field(default=150, ge=1)
+    blacklist: list[str] = Field(
+        default=["image", "images", "graph", "graphs", "picture", "pictures", "file", "files", "map", "maps", "draw", "plot",
+                 "go to", "video", "audio", "music", "flowchart", "diagram"],
+        description="words that ask for what a language model cannot give",
+    )  # fmt: skip
+
+
+Operator = Literal["constraints", "deepening", "concretizing", "reasoning", "breadth"]
+
+
+class EvolInstruct(Method):
+    """Instructions made harder, or others of their kind (WizardLM, https://arxiv.org/abs/2304.12244)."""
+
+    operators: list[Operator] = Field(default=list(get_args(Operator)), min_length=1)
+    rounds: int = Field(default=1, ge=1, le=8, description="an instruction is evolved so many times")
+    min_words: int = Field(default=5, ge=1, description="of an evolved instruction")
+
+
+class Personas(Method):
+    """Instructions rewritten as other people would put them."""
+
+    personas: list[str] = Field(default=[], description="who asks, each in a sentence; default: those of the package")
+
+
+class Preferences(Method):
+    """Several answers to a prompt, rated; the best and the worst are a pair (UltraFeedback)."""
+
+    rows: int | None = Field(default=100, ge=0, description="prompts to try for; null: every row there is")
+    models: list[str] = Field(default=[], description="that answer; default: generations.model")
+    temperatures: list[Annotated[float, Field(ge=0, le=2)]] = Field(default=[0.2, 1.0], min_length=1)
+    systems: list[str] = Field(
+        default=[""], min_length=1, description="system prompts of the answers; they are not in the pair"
+    )
+    rated_by: Literal["judge", "reward"] = Field(default="judge", description="judgements.model, or rewards.model")
+    aspects: list[str] = Field(
+        default=[f"ultrafeedback_{name}" for name in ("instruction_following", "honesty", "truthfulness", "helpfulness")],
+        min_length=1,
+        description="rubrics whose mean is the judge's rating",
+    )
+    margin: float = Field(default=1.0, gt=0, description="between the ratings of the two answers of a pair, at least")
+    conflicts: bool = Field(default=True, description="whether rows of one prompt and different answers are a source of pairs")
+
+
+class Methods(Section):
+    """What makes rows. A method that is not named makes none; `self_instruct: {}` is one with its defaults."""
+
+    documents: Documents | None = None
+    answers: Answers | None = None
+    self_instruct: SelfInstruct | None = None
+    evol_instruct: EvolInstruct | None = None
+    personas: Personas | None = None
+    preferences: Preferences | None = None
+
+
+class Generations(Budget):
+    """Rows that language models make."""
+
+    model: str = Field(default=EMBEDDED, description="of the endpoint that OPENAI_BASE_URL names")
+    checker: str | None = Field(default=None, description="the model that checks what was made; default: `model`")
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    oversample: float = Field(default=1.5, ge=1, le=20, description="rows tried for, per row that is missing")
+    trial: int = Field(
+        default=32, ge=1, description="seeds of a method that are tried together; the yield is looked at after each"
+    )
+    min_yield: Share = Field(
+        default=0.05, description="a method of which a smaller share passes its checks and the gates stops"
+    )
+    methods: Methods = Methods()
+
+
+class GenerationChecks(Section):
+    """The cheap gates, as combined, rule_hits, deduped and decontaminated have them. There is nothing to set."""
+
+
+class GenerationScores(Budget):
+    """The dear gates: what enabled ones could not score is not accepted."""
+
+    likelihood: bool = Field(default=True, description="whether likelihoods.model is a gate")
+    judge: bool = Field(default=False, description="whether judgements.model is one, by judgements.rubrics")
+    reward: bool = Field(default=False, description="whether rewards.model is one")
+
+
+class Augmented(Section):
+    """What generated rows have to come up to, beside what scored asks of all rows."""
+
+    thresholds: dict[str, Limits] = Field(
+        default={"ifd": Limits(drop_above=1.0)}, description="as in scored.thresholds, which hold for generated rows as well"
+    )
+
+
 class Price(Section):
     """Of a million tokens, in any currency."""
 
@@ -484,13 +661,19 @@ class Recipe(Section):
     topics: Topics = Topics()
     clustered: Clustered = Clustered()
     map: Map = Map()
+    chunks: Chunks = Chunks()
+    gaps: Gaps = Gaps()
+    generations: Generations = Generations()
+    generation_checks: GenerationChecks = GenerationChecks()
+    generation_scores: GenerationScores = GenerationScores()
+    augmented: Augmented = Augmented()
     exported: Exported = Exported()
     models: dict[str, ModelSettings] = Field(default={}, description="how each model is asked, by name")
     engine: Engine = Engine()
 
     @model_validator(mode="after")
     def _money_has_prices(self) -> Recipe:
-        for name in ("judgements", "contamination_judgements", "topics"):
+        for name in ("judgements", "contamination_judgements", "topics", "generations"):
             section = getattr(self, name)
             price = self.models.get(section.model or "", ModelSettings()).price
             if section.money is not None and section.model not in (None, EMBEDDED) and price == Price():
@@ -557,6 +740,8 @@ class Recipe(Section):
             own["sources"] = sorted(said, key=lambda e: str(e["name"]))
         if asset == "combined":
             own["max_quarantined"] = self.raw.max_quarantined
+        for section, fields in BORROWED.get(asset, {}).items():
+            own[section] = getattr(self, section).model_dump(mode="json", include=fields)
         return own
 
     def digest(self, asset: str) -> str:

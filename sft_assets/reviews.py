@@ -30,12 +30,12 @@ from sft_assets.record import uuids
 from sft_assets.warehouse import Build, Law
 
 Verdict = Literal["keep", "drop", "review", "edit"]
-State = Literal["combined", "deduped", "decontaminated", "scored", "clustered"]
+State = Literal["combined", "deduped", "decontaminated", "scored", "clustered", "augmented"]
 APPLYING: dict[Verdict, tuple[State, ...]] = {
     "edit": ("combined",),
-    "keep": ("deduped", "decontaminated", "scored", "clustered"),
-    "drop": ("scored",),
-    "review": ("scored",),
+    "keep": ("deduped", "decontaminated", "scored", "clustered", "augmented"),
+    "drop": ("scored", "augmented"),
+    "review": ("scored", "augmented"),
 }
 Said = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 CHUNK = 1 << 16  # bytes that are read at a time in search of the last newline
@@ -314,11 +314,9 @@ def apply(build: Build, folder: Folder) -> dict[UUID, Decision]:
         build.say(reviews.warning)
     if not decisions:
         return {}
-    assert build.spec.after is not None
     asked = pa.table({"row_id": uuids([d.row_id.bytes for d in decisions])})
     build.con.register("asked", asked)
-    parent = build.of(build.spec.after)
-    there = dict(build.con.execute(f"SELECT row_id, content_hash FROM {parent} SEMI JOIN asked USING (row_id)").fetchall())
+    there = dict(build.con.execute(f"SELECT row_id, content_hash FROM {build.came} SEMI JOIN asked USING (row_id)").fetchall())
     build.con.unregister("asked")
     applied = {d.row_id: d for d in decisions if there.get(d.row_id) == d.content_hash}
     record(build, decisions, list(applied.values()), there)

@@ -28,11 +28,13 @@ from sft_assets.recipe import Recipe
 from sft_assets.staleness import DATA
 
 PROCESS_TAG = "sft/process"
-REVIEWED = ("combined", "deduped", "decontaminated", "scored", "clustered")  # the states that apply decisions of people
+REVIEWED = ("combined", "deduped", "decontaminated", "scored", "clustered", "augmented")  # states that apply people's decisions
 REVIEWS: Mapping[str, str] = {f"{state}_reviews": state for state in REVIEWED}  # an input each: a decision makes one stale
 INPUTS: Mapping[str, str] = {  # where in the data folder each lies
     "source_files": "sources",
     "benchmark_files": "benchmarks",
+    "document_files": "documents",
+    "evaluation_files": "evaluations",
     **dict.fromkeys(REVIEWS, "reviews.jsonl"),
 }
 GENERATED = "# Written by `sft init` and kept right by sft; take this line out to keep your own changes.\n"
@@ -152,7 +154,7 @@ def input_version(folder: Folder, name: str, ask: bool = True) -> str:
     if name in REVIEWS:
         return reviews.version(folder, REVIEWS[name])
     version = folder.version(folder.root / INPUTS[name])
-    if not _names_places(folder):
+    if name not in ("source_files", "benchmark_files") or not _names_places(folder):
         return version
     recipe = Recipe.load(folder.recipe)
     if name == "source_files":

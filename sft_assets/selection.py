@@ -6,7 +6,7 @@
 
 A drop and a mark for review are applied in `scored`. To keep a row overrides the state that dropped it; a row that no state
 dropped is settled in `scored`: it loses its marks, and no rule or threshold of `scored` drops it later. (A limit of `clustered`
-may: it is kept there then.)
+may: it is kept there then.) All decisions about generated rows are applied in `augmented`.
 """
 
 from __future__ import annotations
@@ -59,11 +59,13 @@ class Selected:
 
 @dataclass(frozen=True)
 class Stand:
-    """Where a row is now: its content in `combined` (None where it is not there), and what dropped it first, if anything."""
+    """Where a row is now: its content in `combined`, or in `generations` (None where it is in neither), and what dropped it
+    first, if anything."""
 
     content_hash: UUID | None
     state: str = ""
     reason: str = ""
+    generated: bool = False
 
 
 def select(
@@ -136,6 +138,10 @@ def where(stand: Stand, decision: Wanted) -> State:
         SftError: no state could; it says why, and what could be done instead.
     """
     state, reason = stand.state, stand.reason
+    if stand.generated:
+        if stand.content_hash is None:
+            raise SftError(f"was left out by {state} ({reason}): the model gave no text that could be a row")
+        return "augmented"
     if stand.content_hash is None and not state:
         raise SftError("is a record that gives other rows: name those")
     if stand.content_hash is None:
@@ -216,7 +222,7 @@ def _tidy(given: str) -> str:
 def _found(con: duckdb.DuckDBPyConnection, given: Sequence[str], versions: Mapping[str, Version]) -> list[list[UUID]]:
     """The ids that begin with each of these: at most two, and none where fewer than LEAST characters are given."""
     con.register("given", pa.table({"place": range(len(given)), "prefix": pa.array(given, pa.string())}))
-    tables = [versions[state].table for state in ("raw", "combined") if state in versions]
+    tables = [versions[name].table for name in ("raw", "combined", "generations") if name in versions]
     known = " UNION ".join(f"SELECT row_id FROM {table}" for table in tables) + " UNION SELECT row_id FROM dropped"
     rows = con.execute(f"""
         SELECT place, list(row_id ORDER BY row_id)[:2]
@@ -237,6 +243,10 @@ def stands_of(
     con.register("chosen", pa.table({"row_id": uuids([row_id.bytes for row_id in rows])}))
     sql = f"SELECT row_id, content_hash FROM {versions['combined'].table} SEMI JOIN chosen USING (row_id)"
     content = dict(con.execute(sql).fetchall())
+    made: dict[UUID, UUID | None] = {}
+    if "generations" in versions:
+        sql = f"SELECT row_id, content_hash FROM {versions['generations'].table} SEMI JOIN chosen USING (row_id)"
+        made = dict(con.execute(sql).fetchall())
     gone: dict[UUID, tuple[str, str]] = {}
     order: dict[Any, int] = {state: place for place, state in enumerate(states)}
     dropped = con.execute("SELECT row_id, state, reason FROM dropped SEMI JOIN chosen USING (row_id)").fetchall()
@@ -246,4 +256,7 @@ def stands_of(
     for row_id, state, reason in sorted(dropped, key=lambda entry: order.get(entry[1], len(order)), reverse=True):
         gone[row_id] = state, reason
     con.unregister("chosen")
-    return {row_id: Stand(content.get(row_id), *gone.get(row_id, ())) for row_id in rows}
+    return {
+        row_id: Stand(content.get(row_id) or made.get(row_id), *gone.get(row_id, ("", "")), generated=row_id in made)
+        for row_id in rows
+    }

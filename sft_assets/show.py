@@ -10,6 +10,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from sft_assets.add import Glimpse, Plan
+    from sft_assets.augmented.gaps.report import Report
     from sft_assets.clustered.search import Found
     from sft_assets.decontaminated.check import Check
     from sft_assets.evidence import Estimate
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 out = Console(highlight=False)
 EXAMPLES = 5
+CELLS = 20  # that are shown of those that lack rows
 AROUND = 100  # characters of a row before and after what it shares with a test item
 MARKED = ("spans", "matched", "item")  # of a leak, shown in the texts themselves
 
@@ -271,6 +273,53 @@ def found(rows: Sequence[Found]) -> None:
     out.print(table)
 
 
+def gaps(report: Report, every: bool = False) -> None:
+    """The cells that lack most, and what it would take to fill them."""
+    if report.stale:
+        out.print("[yellow]the rows, the recipe or the evaluations are others by now: `sft run gaps`[/]")
+    lacking = [gap for gap in report.cells if gap.missing]
+    cells = report.cells if every else lacking[:CELLS]
+    if cells:
+        table = Table(
+            "topic", "difficulty", "length", "language", "turns", "rows", "target", "missing", "why",
+            box=None, header_style="bold", pad_edge=False,
+        )  # fmt: skip
+        for column in (5, 6, 7):
+            table.columns[column].justify = "right"
+        for gap in cells:
+            values = [plain(short(value, 40)) if value else "[dim]none[/]" for value in gap.cell[1:]]
+            why = plain(short(", ".join(gap.why), 60))
+            table.add_row(*values, f"{gap.rows:,}", f"{gap.target:,.1f}", f"{gap.missing:,}", why)
+        out.print(table)
+    if len(cells) < len(lacking):
+        out.print(f"... and {len(lacking) - len(cells):,} more cells (--all)")
+    if report.tasks_without_topic:
+        tasks = plain(short(", ".join(report.tasks_without_topic), 120))
+        out.print(f"[yellow]weak tasks without a topic[/] (gaps.tasks says it): {tasks}", soft_wrap=True)
+    if not lacking:
+        out.print(f"there is no gap: no cell of the {report.rows:,} rows lacks one")
+        return
+    more = f", of the {report.lack:,.0f} that the targets ask for (gaps.share)" if round(report.lack) > report.missing else ""
+    out.print(f"{report.missing:,} rows are missing in {len(lacking):,} cells{more}; there are {report.rows:,}", soft_wrap=True)
+    fill(report)
+
+
+def fill(report: Report) -> None:
+    """What it would take to fill the gaps, by method."""
+    out.print()
+    if not report.costs:
+        out.print(f"what it would cost to fill them: {plain(report.no_costs)}", soft_wrap=True)
+        return
+    table = Table("to fill them", "model", "seeds", "calls", "tokens", "cost", box=None, header_style="bold", pad_edge=False)
+    for column in range(2, 6):
+        table.columns[column].justify = "right"
+    for one in report.costs:
+        cost = "" if one.cost is None else _known(one.cost)
+        table.add_row(one.method, plain(one.model), f"{one.seeds:,}", f"{one.calls:,}", f"{one.tokens:,}", cost)
+    out.print(table)
+    out.print("[dim]about, and if nothing of it was asked before[/]")
+
+
 def ledger(spent: Mapping[tuple[str, str], Spent]) -> None:
     """What was spent on language models."""
     for (asset, model), one in spent.items():
@@ -333,7 +382,7 @@ def life(one: Life) -> None:
     title = f"{one.row_id}  " if one.row_id else ""
     origin = f" ({one.format}, source {plain(one.source)})" if one.format else ""
     out.print(f"[bold]{title}[/]{plain(one.place)}{origin}", soft_wrap=True)
-    colour: Callable[[str], str] = lambda v: {"kept": "green", "not built": "dim"}.get(v, "red")  # noqa: E731
+    colour: Callable[[str], str] = lambda v: {"kept": "green", "made": "green", "not built": "dim"}.get(v, "red")  # noqa: E731
     for step in one.steps:
         reason = f"  {plain(step.reason)}" if step.reason else ""
         out.print(f"  {step.state:<15} [{colour(step.verdict)}]{step.verdict}[/]{reason}")
@@ -355,6 +404,9 @@ def life(one: Life) -> None:
     if one.kept_messages:
         turns(f"the row that stayed, {one.kept_place}", one.kept_messages)
     out.print()
+    for parent in one.parents:
+        out.print(f"[bold]made from[/] {plain((parent.row_id or '')[:8])}")
+        life(parent)
 
 
 def canaries(found: Check) -> None:

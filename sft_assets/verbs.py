@@ -35,6 +35,7 @@ from sft_assets.warehouse import Version
 from sft_assets.warehouse.versions import read_versions
 
 if TYPE_CHECKING:
+    from sft_assets.augmented.gaps.report import Report
     from sft_assets.clustered.search import Found
     from sft_assets.decontaminated.check import Check
     from sft_assets.models.door import Spent
@@ -50,7 +51,7 @@ def init(path: str | Path) -> Folder:
     folder = Folder.at(path)
     if folder.root.exists() and not folder.root.is_dir():
         raise SftError(f"{folder} is a file; name a folder, or one that is yet to be made")
-    for sub in (folder.sources, folder.benchmarks):
+    for sub in (folder.sources, folder.benchmarks, folder.documents, folder.evaluations):
         sub.mkdir(parents=True, exist_ok=True)
     if not folder.recipe.exists():
         folder.recipe.write_text(files("sft_assets").joinpath("recipe_template.yaml").read_text("utf-8"), "utf-8")
@@ -141,6 +142,37 @@ def select(space: Workspace, file: str, decision: str, why: str, reviewer: str |
         raise SftError("nobody is logged in by name here: say --reviewer NAME") from None
     house, name = warehouse(space.folder, space.recipe), "standard input" if file == "-" else file
     return selection.select(house, space.folder, STATES, name, text, cast("selection.Wanted", decision), why, by)
+
+
+def gaps(space: Workspace) -> Report:
+    """Where rows are missing, why, and what it would take to fill the gaps (see `augmented.gaps`). Asks nobody.
+
+    Raises:
+        SftError: `gaps` is not built.
+    """
+    from sft_assets.augmented.gaps.report import Report, read_gaps
+    from sft_assets.augmented.generations.asset import costs
+
+    versions, house = space.versions(), warehouse(space.folder, space.recipe)
+    if "gaps" not in versions:
+        raise SftError("where rows are missing is not known: gaps is not built yet: `sft run gaps`")
+    version, needs = versions["gaps"], asset_named("generations").deps
+    said = version.report
+    absent = [name for name in needs if name not in versions]
+    with house.reading() as con:
+        cells = read_gaps(con, version)
+    is_stale = (
+        version.code_version != asset_named("gaps").code_version(space.folder, space.recipe)
+        or version.inputs.get("evaluation_files") != input_version(space.folder, "evaluation_files")
+        or ("clustered" in versions and version.inputs["clustered"] != versions["clustered"].data_version)
+    )
+    no_costs = f"known once {absent[0]} is built: `sft run {absent[0]}`" if absent else ""
+    parents = {name: versions[name] for name in needs if name in versions}
+    found = costs(Evidence(house, parents), space.folder, space.recipe) if said["missing"] and not absent else []
+    if not found and not absent:
+        no_costs = "no method is named: say generations.methods, such as {self_instruct: {}}"
+    lost = said["tasks_without_topic"]
+    return Report(cells, said["rows"], said["missing"], said["lack"], is_stale, lost, found, no_costs)
 
 
 def search(folder: Folder, text: str, most: int = 10) -> list[Found]:

@@ -46,7 +46,7 @@ from sft_assets.warehouse.versions import read_versions
 
 @dataclass
 class Row:
-    """A row as `clustered` has it."""
+    """A row as `augmented` has it."""
 
     conversation: Conversation
     source: str = "questions"
@@ -92,10 +92,13 @@ SCORED = Table(
     "scored", {"row_id": "UUID", "content_hash": "UUID", "verdict": "VARCHAR", "review_reasons": "VARCHAR[]"}, after="deduped"
 )
 CLUSTERED = Table("clustered", {"row_id": "UUID", "content_hash": "UUID"}, after="scored")
+AUGMENTED = Table(
+    "augmented", {"row_id": "UUID", "content_hash": "UUID", "generated_parents": "UUID[]"}, after="clustered"
+)
 
 
-def clustered(root: Path, rows: list[Row], dropped: int = 0) -> Folder:
-    """A data folder whose warehouse holds these rows up to `clustered`; `dropped` more went on the way there."""
+def augmented(root: Path, rows: list[Row], dropped: int = 0) -> Folder:
+    """A data folder whose warehouse holds these rows up to `augmented`; `dropped` more went on the way there."""
     folder = Folder.at(root)
     root.mkdir(exist_ok=True)
     named = lambda name: None if name is None else digest(name.encode())  # noqa: E731
@@ -130,10 +133,11 @@ def clustered(root: Path, rows: list[Row], dropped: int = 0) -> Folder:
             "review_reasons": pa.array([r.reasons for r in rows], pa.list_(pa.string())),
         },
         "clustered": {"row_id": ids, "content_hash": hashes},
+        "augmented": {"row_id": ids, "content_hash": hashes},
     }
     unique = {r.id: r for r in rows}
     with Warehouse(folder.database).writing() as con:
-        for table in (raw.TABLE, combined.TABLE, deduped.TABLE, SCORED, CLUSTERED):
+        for table in (raw.TABLE, combined.TABLE, deduped.TABLE, SCORED, CLUSTERED, AUGMENTED):
             name = table.name
             inputs = {table.after: "-"} if table.after else {}
             with Build.begin(con, table, "1", inputs) as build:
@@ -298,7 +302,7 @@ def test_tiny_sets_have_something_to_train_on(n: int, share: float) -> None:
 def test_every_row_is_exported_or_says_why_not(tmp_path: Path) -> None:
     rows = [*sums(5), Row(Conversation([Message("user", "Only a question")], kind="prompt"))]
     rows[0].verdict, rows[0].reasons = "review", ["too_short"]
-    folder = clustered(tmp_path, rows)
+    folder = augmented(tmp_path, rows)
     export(folder, test_share=0, without_review=True)
     with Warehouse(folder.database).reading() as con:
         dropped = con.execute("SELECT reason, evidence FROM dropped WHERE state = 'exported' ORDER BY reason").fetchall()
@@ -313,26 +317,26 @@ def test_every_row_is_exported_or_says_why_not(tmp_path: Path) -> None:
 def test_rows_for_review_are_exported_unless_the_recipe_says_otherwise(tmp_path: Path) -> None:
     rows = sums(3)
     rows[0].verdict = "review"
-    assert len(parquet(export(clustered(tmp_path, rows), test_share=0))) == 3
+    assert len(parquet(export(augmented(tmp_path, rows), test_share=0))) == 3
 
 
 def test_a_row_that_is_marked_for_review_later_leaves_an_export_without_such_rows(tmp_path: Path) -> None:
     rows = sums(3)
-    folder = clustered(tmp_path, rows)
+    folder = augmented(tmp_path, rows)
     assert len(parquet(export(folder, test_share=0, without_review=True))) == 3
     rows[0].verdict, rows[0].reasons = "review", ["too_short"]
-    clustered(tmp_path, rows)  # with the rows that it had
+    augmented(tmp_path, rows)  # with the rows that it had
     assert len(parquet(export(folder, test_share=0, without_review=True))) == 2
 
 
 def test_rows_that_are_tied_later_are_brought_to_one_side(tmp_path: Path) -> None:
     rows = sums(40)
-    folder = clustered(tmp_path, rows)
+    folder = augmented(tmp_path, rows)
     export(folder, test_share=0.5)
     assert len(version_of(folder).report["splits"]) == 2
     for row in rows:
         row.near = "one group"
-    clustered(tmp_path, rows)  # with the rows that it had
+    augmented(tmp_path, rows)  # with the rows that it had
     export(folder, test_share=0.5)
     assert len(version_of(folder).report["splits"]) == 1
 
@@ -341,7 +345,7 @@ def test_tied_rows_stay_together_in_the_files(tmp_path: Path) -> None:
     rows = sums(60)
     for i, row in enumerate(rows):
         row.near, row.conflict, row.record = (f"near {i // 3}", None, None) if i < 30 else (None, f"c{i // 2}", f"r{i // 4}")
-    folder = clustered(tmp_path, rows)
+    folder = augmented(tmp_path, rows)
     out = export(folder, test_share=0.4)
     where = {r["row_id"]: path.name[:4] for path in (out / "data").glob("*.parquet") for r in pq.read_table(path).to_pylist()}
     assert set(where.values()) == {"trai", "test"}
@@ -359,7 +363,7 @@ def test_a_leak_is_never_published(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     rows = sums(4)
     for row in rows:
         row.near = "one group"
-    folder = clustered(tmp_path, rows)
+    folder = augmented(tmp_path, rows)
     broken = lambda content, ties, share, seed: pa.array(["train", "test", "train", "test"])  # noqa: E731
     monkeypatch.setattr("sft_assets.exported.asset.split", broken)
     with pytest.raises(LawBroken, match="no_group_in_two_splits"):
@@ -368,7 +372,7 @@ def test_a_leak_is_never_published(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_nothing_left_is_said_and_is_no_error(tmp_path: Path) -> None:
-    out = export(clustered(tmp_path, [], dropped=3))
+    out = export(augmented(tmp_path, [], dropped=3))
     text = (out / "README.md").read_text()
     assert "It holds no rows" in text
     assert "license 3" in text
@@ -376,7 +380,7 @@ def test_nothing_left_is_said_and_is_no_error(tmp_path: Path) -> None:
 
 
 def test_the_report_has_the_path_and_the_counts(tmp_path: Path) -> None:
-    folder = clustered(tmp_path, [*sums(3), pair(1)])
+    folder = augmented(tmp_path, [*sums(3), pair(1)])
     out = export(folder, test_share=0)
     report = version_of(folder).report
     assert report["export"] == f"exports/{out.name}" == report["files"][0]
@@ -385,7 +389,7 @@ def test_the_report_has_the_path_and_the_counts(tmp_path: Path) -> None:
 
 
 def test_an_export_that_was_deleted_is_made_again(tmp_path: Path) -> None:
-    folder = clustered(tmp_path, sums(3))
+    folder = augmented(tmp_path, sums(3))
     recipe = Recipe()
     first, written = materialize(exported, folder, recipe, {})
     assert written
@@ -404,7 +408,7 @@ def test_an_export_that_was_deleted_is_made_again(tmp_path: Path) -> None:
 def test_the_card_opens_with_load_dataset(tmp_path: Path) -> None:
     rows = [*sums(40), *(pair(i) for i in range(30)), Row(WITH_TOOLS)]
     rows += [Row(chat(f"Say {i}.", "No.", kind="unpaired", label=i % 2 == 0)) for i in range(5)]
-    folder = clustered(tmp_path / "D", rows)
+    folder = augmented(tmp_path / "D", rows)
     out = export(folder, test_share=0.2)
     got = loaded(out, tmp_path / "home", "", "default", "preference", "unpaired")
     assert got[""] == got["default"]
@@ -423,7 +427,7 @@ def test_the_card_opens_with_load_dataset(tmp_path: Path) -> None:
 
 
 def test_the_card_names_only_what_is_there(tmp_path: Path) -> None:
-    out = export(clustered(tmp_path, [pair(1), pair(2)]), test_share=0)
+    out = export(augmented(tmp_path, [pair(1), pair(2)]), test_share=0)
     front = yaml.safe_load((out / "README.md").read_text().split("---\n")[1])
     assert [c["config_name"] for c in front["configs"]] == ["preference"]
     assert front["configs"][0]["default"] is True
@@ -436,13 +440,13 @@ def test_the_card_names_only_what_is_there(tmp_path: Path) -> None:
 
 
 def test_a_card_of_two_rows_loads_too(tmp_path: Path) -> None:
-    out = export(clustered(tmp_path / "D", sums(2)))
+    out = export(augmented(tmp_path / "D", sums(2)))
     assert {s: len(rows) for s, rows in loaded(out, tmp_path / "home", "")[""].items()} == {"train": 2}
 
 
 def test_the_card_tells_the_way_of_the_rows_and_none_of_their_text(tmp_path: Path) -> None:
     row = Row(chat("Tell me a riddle-text.", "An answer-text."), source="evil | <img src=x>\n# name [a](b)")
-    out = export(clustered(tmp_path, [row, Row(WITH_TOOLS), *sums(3)], dropped=2), test_share=0)
+    out = export(augmented(tmp_path, [row, Row(WITH_TOOLS), *sums(3)], dropped=2), test_share=0)
     text = (out / "README.md").read_text()
     assert "| raw | 7 | 0 | 7 |  |" in text
     assert "| combined | 7 | 0 | 5 | license 2 |" in text
@@ -456,9 +460,9 @@ def test_the_card_tells_the_way_of_the_rows_and_none_of_their_text(tmp_path: Pat
 
 
 def test_fields_that_no_turn_has_are_no_columns(tmp_path: Path) -> None:
-    plain = export(clustered(tmp_path / "plain", sums(2)), test_share=0)
+    plain = export(augmented(tmp_path / "plain", sums(2)), test_share=0)
     assert parquet(plain)[0]["messages"][0].keys() == {"role", "content"}
-    tools = export(clustered(tmp_path / "tools", [*sums(2), Row(WITH_TOOLS)]), test_share=0)
+    tools = export(augmented(tmp_path / "tools", [*sums(2), Row(WITH_TOOLS)]), test_share=0)
     assert parquet(tools)[0]["messages"][0].keys() == {"role", "content", "name", "tool_calls"}
     assert pq.ParquetFile(next((tools / "data").iterdir())).metadata.row_group(0).column(0).compression == "ZSTD"
 
@@ -471,7 +475,7 @@ def test_a_slice_of_rows_keeps_its_own_turns() -> None:
 
 
 def test_rows_stand_in_the_order_of_their_ids(tmp_path: Path) -> None:
-    out = export(clustered(tmp_path, [*sums(50), pair(1), pair(2), pair(3)]), test_share=0)
+    out = export(augmented(tmp_path, [*sums(50), pair(1), pair(2), pair(3)]), test_share=0)
     for rows in (parquet(out), parquet(out, "preference"), lines(out / "preference/train.jsonl")):
         ids = [row["row_id"] for row in rows]
         assert ids == sorted(ids)
@@ -480,9 +484,9 @@ def test_rows_stand_in_the_order_of_their_ids(tmp_path: Path) -> None:
 
 def test_text_that_does_not_fit_into_memory_is_sorted_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [*sums(200), *(pair(i) for i in range(20))]
-    whole = export(clustered(tmp_path / "whole", rows))
+    whole = export(augmented(tmp_path / "whole", rows))
     monkeypatch.setattr("sft_assets.exported.ordered.PART_BYTES", 500)
-    parts = export(clustered(tmp_path / "parts", rows))
+    parts = export(augmented(tmp_path / "parts", rows))
     assert whole.name[-8:] == parts.name[-8:]
     assert not list(parts.glob(".*"))
 
@@ -492,7 +496,7 @@ def test_a_large_export_is_written_in_shards(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(files_module, "SHARD_BYTES", 20_000)
     monkeypatch.setattr("sft_assets.exported.asset.BATCH_ROWS", 10)
     rows = [Row(chat(f"Question {i}?", "word " * 200)) for i in range(60)]
-    out = export(clustered(tmp_path / "D", rows), test_share=0)
+    out = export(augmented(tmp_path / "D", rows), test_share=0)
     names = sorted(p.name for p in (out / "data").iterdir())
     assert len(names) == 3
     assert names == [f"train-{i:05d}-of-00003.parquet" for i in range(3)]
@@ -506,7 +510,7 @@ def test_a_large_export_is_written_in_shards(tmp_path: Path, monkeypatch: pytest
 )
 def test_only_the_formats_that_the_recipe_names_are_written(tmp_path: Path, names: list[str], folders: set[str]) -> None:
     rows = [*sums(2), pair(1), Row(chat("Say it.", "No.", kind="unpaired", label=False))]
-    folder = clustered(tmp_path, rows)
+    folder = augmented(tmp_path, rows)
     out = export(folder, formats=names, test_share=0)
     assert {p.name for p in out.iterdir() if p.is_dir()} == folders
     not_written = version_of(folder).report["not_written"]
@@ -530,7 +534,7 @@ def test_alpaca_is_one_array_and_what_it_cannot_hold_is_counted(tmp_path: Path) 
         Row(Conversation([Message("user", "a"), Message("user", "b"), Message("assistant", "c")])),
         Row(Conversation([Message("user", "Think."), Message("assistant", "Done.", reasoning="Hm.")])),
     ]
-    folder = clustered(tmp_path, rows)
+    folder = augmented(tmp_path, rows)
     out = export(folder, test_share=0)
     assert (out / "alpaca/train.json").read_bytes() == GOLDEN_ALPACA
     left_out = {"tools": 1, "turns_do_not_alternate": 1, "reasoning_name_or_weight": 1}
@@ -540,7 +544,7 @@ def test_alpaca_is_one_array_and_what_it_cannot_hold_is_counted(tmp_path: Path) 
 
 def test_preference_rows_are_explicit_conversations(tmp_path: Path) -> None:
     called = Conversation([*WITH_TOOLS.messages], "preference", [Message("assistant", "Noon.")], WITH_TOOLS.tools)
-    out = export(clustered(tmp_path, [Row(called)]), test_share=0)
+    out = export(augmented(tmp_path, [Row(called)]), test_share=0)
     (row,) = lines(out / "preference/train.jsonl")
     assert row["prompt"] == [
         {"role": "user", "content": "What time is it in Rome?"},
@@ -554,7 +558,7 @@ def test_preference_rows_are_explicit_conversations(tmp_path: Path) -> None:
 
 
 def test_unpaired_rows_keep_their_label(tmp_path: Path) -> None:
-    out = export(clustered(tmp_path, [Row(chat("Say it.", "No.", kind="unpaired", label=False))]), test_share=0)
+    out = export(augmented(tmp_path, [Row(chat("Say it.", "No.", kind="unpaired", label=False))]), test_share=0)
     (row,) = lines(out / "unpaired/train.jsonl")
     assert row["prompt"] == [{"role": "user", "content": "Say it."}]
     assert row["completion"] == [{"role": "assistant", "content": "No."}]
@@ -567,7 +571,7 @@ def test_a_broken_tool_call_does_not_break_the_column(tmp_path: Path) -> None:
         Row(broken),
         *(Row(Conversation([Message("user", f"{i}"), Message("assistant", "", tool_calls=CALL)])) for i in range(4)),
     ]
-    out = export(clustered(tmp_path / "D", rows), test_share=0)
+    out = export(augmented(tmp_path / "D", rows), test_share=0)
     calls = [row["messages"][1]["tool_calls"] for row in loaded(out, tmp_path / "home", "")[""]["train"]]
     assert calls.count(json.loads(CALL)) == 4
     assert [{"type": "function", "function": {"name": "", "arguments": '[{"type": '}}] in calls
@@ -616,7 +620,7 @@ def test_preference_pairs_that_are_written_read_the_same(turns: list[Message], r
 
 def test_the_parquet_reads_back_as_the_rows_that_were_exported(tmp_path: Path) -> None:
     rows = [*sums(3), Row(WITH_TOOLS)]
-    out = export(clustered(tmp_path, rows), test_share=0)
+    out = export(augmented(tmp_path, rows), test_share=0)
     (path,) = (out / "data").iterdir()
     read = {}
     for row in pq.read_table(path).to_pylist():
@@ -651,7 +655,7 @@ def test_the_chosen_answer_begins_where_the_rejected_one_would(roles: str, rejec
 
 
 def test_the_manifest_has_the_hash_of_every_file(tmp_path: Path) -> None:
-    folder = clustered(tmp_path, [*sums(10), pair(1)])
+    folder = augmented(tmp_path, [*sums(10), pair(1)])
     out = export(folder, test_share=0.3)
     manifest = orjson.loads((out / "MANIFEST.json").read_bytes())
     names = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
@@ -668,7 +672,7 @@ def test_the_manifest_has_the_hash_of_every_file(tmp_path: Path) -> None:
 
 
 def test_the_same_rows_give_the_same_files(tmp_path: Path) -> None:
-    folder = clustered(tmp_path, [*sums(20), pair(1), Row(WITH_TOOLS)])
+    folder = augmented(tmp_path, [*sums(20), pair(1), Row(WITH_TOOLS)])
     first, second = export(folder), export(folder, again=True)
     assert first != second
     assert first.name[-8:] == second.name[-8:]
@@ -694,7 +698,7 @@ def test_what_a_dead_process_left_is_removed_and_a_living_one_is_left_alone(tmp_
 
 
 def test_an_export_that_fails_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = clustered(tmp_path, sums(5))
+    folder = augmented(tmp_path, sums(5))
     before = export(folder)
 
     def full(*_: Any, **__: Any) -> None:
@@ -708,7 +712,7 @@ def test_an_export_that_fails_leaves_the_one_before(tmp_path: Path, monkeypatch:
 
 
 def test_a_folder_in_the_place_of_the_link_is_not_overwritten(tmp_path: Path) -> None:
-    folder = clustered(tmp_path, sums(2))
+    folder = augmented(tmp_path, sums(2))
     (folder.exports / "latest").mkdir(parents=True)
     with pytest.raises(SftError, match="move the folder away"):
         export(folder)

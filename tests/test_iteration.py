@@ -102,7 +102,8 @@ def test_an_appended_duplicate_stops_at_deduped_and_is_put_on_the_map(folder: Fo
 
 ALL_THAT_ROWS_REACH = [
     "raw", "combined", "deduped", "contamination_candidates", "decontaminated", "descriptors", "rule_hits",
-    "contamination_judgements", "embeddings", "judgements", "likelihoods", "rewards", "scored", "clustered", "exported", "map",
+    "contamination_judgements", "embeddings", "judgements", "likelihoods", "rewards", "scored", "clustered", "augmented", "gaps",
+    "generation_checks", "map", "exported",
 ]  # fmt: skip
 
 
@@ -159,6 +160,12 @@ SECTIONS: list[tuple[str, dict[str, Any], list[str]]] = [
     ("topics", {"money": 5, "minutes": 10, "calls": 1, "tokens": 1}, []),
     ("clustered", {"order": ["ifd"]}, ["clustered"]),
     ("map", {"max_dropped": 7}, ["map"]),
+    ("chunks", {"size": 500}, ["chunks"]),
+    ("gaps", {"tail": 0.4}, ["gaps"]),
+    ("generations", {"oversample": 2}, ["generations"]),
+    ("generations", {"money": 5, "minutes": 10, "calls": 1, "tokens": 1}, []),
+    ("generation_scores", {"judge": True}, ["generation_scores"]),
+    ("augmented", {"thresholds": {"ifd": {"drop_above": 1.2}}}, ["augmented"]),
     ("models", {"some-model": {"concurrency": 2, "price": {"input": 1, "output": 2}}}, []),
     ("exported", {"test_share": 0.5}, ["exported"]),
     ("engine", {"memory_limit": "1GB"}, []),

@@ -13,7 +13,7 @@ from datasketch import MinHash
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sft_assets.deduped.near import _batch
+from sft_assets.deduped.near import texts_batch
 from sft_assets.deduped.profiles import permutations_of, profiles, shingles_of, sign
 from sft_assets.text import characters, kernel
 from sft_assets.text.plain import ASCII_TOKEN, folded, jaccard, lower, normal, numbers, shingles, tokens
@@ -126,7 +126,7 @@ def test_a_minus_before_a_number_is_a_sign_unless_something_stands_before_it(tex
 
 def sets_of(texts: list[str]) -> list[frozenset[int]]:
     """The shingle hashes that the kernel makes of each text."""
-    batch = _batch(texts, np.arange(len(texts)))
+    batch = texts_batch(texts, np.arange(len(texts)))
     assert profiles([batch], "answer", (25, 5), 128).tokens.tolist() == [len(tokens(text)) for text in texts]
     values: list[int] = []
     counts: list[int] = []

@@ -126,7 +126,7 @@ def find_duplicates(
     def read(some: Ints | None, ordered: bool) -> Iterator[pa.RecordBatch]:
         for first in range(0, len(texts if some is None else some), BATCH):
             numbers = np.arange(first, min(first + BATCH, len(texts))) if some is None else some[first : first + BATCH]
-            yield _batch(texts[first : first + BATCH] if some is None else _taken(texts, numbers), numbers)
+            yield texts_batch(texts[first : first + BATCH] if some is None else _taken(texts, numbers), numbers)
 
     rows = profiles(read(None, False), "answer", bands_for(threshold, permutations), permutations)
     return near_duplicates(rows, read, "answer", threshold, keep_if_numbers_differ)
@@ -136,7 +136,7 @@ def _taken(texts: Sequence[str] | Any, numbers: Ints) -> Any:
     return texts.take(pa.array(numbers)) if isinstance(texts, pa.Array) else [texts[i] for i in numbers.tolist()]
 
 
-def _batch(texts: Sequence[str] | Any, numbers: Ints) -> pa.RecordBatch:
+def texts_batch(texts: Sequence[str] | Any, numbers: Ints) -> pa.RecordBatch:
     """Texts as the answers of conversations that have nothing else."""
     content = texts if isinstance(texts, pa.Array) else pa.array(texts, pa.string())
     n = len(content)
@@ -167,7 +167,7 @@ def warm_up() -> None:
     """Compile or load every kernel of this stage, on a handful of rows."""
     words = ["the", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog", "and", "runs", "away"]
     texts = [" ".join([*words, *more]) for more in (["1"], ["2"], ["2", "now"], ["2", "then", "é"])]
-    batch = _batch([*texts, "a b c d e"], np.arange(5))
+    batch = texts_batch([*texts, "a b c d e"], np.arange(5))
     near_duplicates(
         profiles([batch], "all", (25, 5), 128), lambda some, ordered: [batch.take(pa.array(some))], "all", 0.8, crowded=1
     )
@@ -273,9 +273,7 @@ def _near(
     best_first = number[order.sorted(active)].astype(np.int64)
     rank = np.empty(len(active), np.int64)
     rank[best_first] = np.arange(len(active))
-    guard = rows.scope[active] * np.uint64(0x9E3779B97F4A7C15)
-    if keep_if_numbers_differ:
-        guard ^= rows.figures[active]
+    guard = rows.guards(active, keep_if_numbers_differ)
     bands = [Band(number[band.rows], band.keys) for band in bands]
     made = buckets(bands, guard, sets.values, sets.bounds, sets.sizes, threshold, crowded)
     verdicts = decide(best_first, rank, made, guard, sets, threshold, max(threshold - MARGIN, threshold / 2))

@@ -75,6 +75,11 @@ class Profiles(NamedTuple):
     def __len__(self) -> int:
         return len(self.row_id)
 
+    def guards(self, some: npt.NDArray[np.int64], numbers: bool) -> npt.NDArray[np.uint64]:
+        """What two rows must have the same of to be near duplicates. numbers: whether theirs count."""
+        guard = self.scope[some] * np.uint64(0x9E3779B97F4A7C15)
+        return guard ^ self.figures[some] if numbers else guard
+
 
 class _Slice(NamedTuple):
     """What one call of the kernel gives, without the columns that are taken over."""
@@ -118,17 +123,9 @@ def profiles(
     made: list[list[Any]] = []
     names: dict[str, int] = {}
     done = 0
-    columns = ("row_id", "kind", "source", "occurrence")
     with ThreadPoolExecutor(cores()) as pool:
         for batch, parts in _ahead(pool, batches, compare, bands, permutations):
-            row_id, kind, source, occurrence = (batch.column(name) for name in columns)
-            taken = [
-                np.frombuffer(row_id.storage.buffers()[1], "V16")[row_id.offset : row_id.offset + len(row_id)],
-                _codes(kind, KINDS),
-                _sources(source, names),
-                occurrence.to_numpy(zero_copy_only=False).astype(np.int32),
-            ]
-            made.append(taken + [np.concatenate([part[i] for part in parts]) for i in range(8)])
+            made.append(_columns(batch, parts, names))
             done += batch.num_rows
             progress(done)
     if not made:
@@ -138,7 +135,23 @@ def profiles(
         whole.append(np.concatenate([columns[i] for columns in made]))
         for columns_made in made:
             columns_made[i] = None  # what has been put together need not be there twice
-    ids, kinds, sources, occurrences, equal, prompt, scope, figures, tokens, counts, measures, keys = whole
+    return _profiles(whole, names)
+
+
+def _columns(batch: pa.RecordBatch, parts: list[_Slice], names: dict[str, int]) -> list[Any]:
+    """What is known of the rows of a batch. names: of the sources so far, with their numbers."""
+    row_id, kind, source, occurrence = (batch.column(name) for name in ("row_id", "kind", "source", "occurrence"))
+    return [
+        np.frombuffer(row_id.storage.buffers()[1], "V16")[row_id.offset : row_id.offset + len(row_id)],
+        _codes(kind, KINDS),
+        _sources(source, names),
+        occurrence.to_numpy(zero_copy_only=False).astype(np.int32),
+        *(np.concatenate([part[i] for part in parts]) for i in range(8)),
+    ]
+
+
+def _profiles(columns: list[Any], names: dict[str, int]) -> Profiles:
+    ids, kinds, sources, occurrences, equal, prompt, scope, figures, tokens, counts, measures, keys = columns
     return Profiles(
         ids,
         equal,
@@ -163,6 +176,17 @@ def _none(bands: int) -> Profiles:
         empty(0, np.uint64), empty(0, np.int32), empty(0, np.int32), empty((0, 4), np.int32), empty(0, np.int32),
         empty(0, np.int32), empty((0, bands), np.uint32), [],
     )  # fmt: skip
+
+
+def profiled(
+    batches: Iterable[pa.RecordBatch], compare: Compare, bands: tuple[int, int], permutations: int
+) -> Iterator[tuple[Profiles, npt.NDArray[np.uint64]]]:
+    """Batch by batch the profiles of its rows, and the hashes of their shingles row after row; nothing of it is held."""
+    names: dict[str, int] = {}
+    with ThreadPoolExecutor(cores()) as pool:
+        for batch, parts in _ahead(pool, batches, compare, bands, permutations):
+            if parts:
+                yield _profiles(_columns(batch, parts, names), names), np.concatenate([part.shingles for part in parts])
 
 
 def signatures(

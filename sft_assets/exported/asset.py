@@ -31,25 +31,31 @@ from sft_assets.warehouse import Build, Law, Table
 TABLE = Table(
     "exported",
     columns={"row_id": "UUID", "content_hash": "UUID", "split": "VARCHAR"},
-    after="clustered",
+    after="augmented",
     laws=(
         Law(
             "no_group_in_two_splits",
-            "near duplicates, answers to one prompt and rows of one record are on one side",
+            "near duplicates, answers to one prompt, rows of one record and generated rows with their parents are on one side",
             """
-            SELECT count(*) FROM (
+            SELECT (SELECT count(*) FROM (
                 SELECT coalesce(near_group, conflict_group, record_id) AS tie
-                FROM {table} JOIN clustered USING (row_id)
+                FROM {table} JOIN augmented USING (row_id)
                 GROUP BY GROUPING SETS (near_group, conflict_group, record_id)
                 HAVING tie IS NOT NULL AND count(DISTINCT split) > 1
+            )) + (
+                SELECT count(*)
+                FROM (
+                    SELECT split, unnest(generated_parents) AS parent FROM {table} JOIN augmented USING (row_id)
+                ) AS made
+                JOIN {table} AS p ON p.row_id = made.parent WHERE p.split != made.split
             )
             """,
         ),
         Law(
-            "rows_were_clustered",
-            "every exported row came from clustered, with its content, and is on one side",
+            "rows_were_there",
+            "every exported row came from augmented, with its content, and is on one side",
             """
-            SELECT count(*) FROM {table} AS e LEFT JOIN clustered AS s USING (row_id)
+            SELECT count(*) FROM {table} AS e LEFT JOIN augmented AS s USING (row_id)
             WHERE s.content_hash IS DISTINCT FROM e.content_hash OR split NOT IN ('train', 'test')
             """,
         ),
@@ -72,7 +78,7 @@ def exported(build: Build, folder: Folder, recipe: Recipe) -> None:
         sync(partial / README)
         left_out = {c.name: dict(sorted(c.left_out.items())) for c in configs if c.left_out}
         said = {"rows": facts.counts, "left_out": left_out, "not_written": facts.not_written}
-        versions = lineage(build.con, build.parents["clustered"])
+        versions = lineage(build.con, build.parents["augmented"])
         content = write_manifest(partial, data, README, {"name": facts.name, **said}, versions, recipe)
         final = publish(partial, content).relative_to(folder.root).as_posix()
     build.notes |= {"files": [final], "export": final, "splits": facts.by_split, **said}
@@ -80,7 +86,7 @@ def exported(build: Build, folder: Folder, recipe: Recipe) -> None:
 
 def _choose(build: Build, recipe: Recipe) -> None:
     """Drop what is not exported, give every other row its side."""
-    rows_in, section = build.parents["clustered"].rows, recipe.exported
+    rows_in, section = build.parents["augmented"].rows, recipe.exported
     build.drop_sql(f"""
         SELECT row_id, 'prompt_only' AS reason, to_json({{'kind': kind}}) AS evidence
         FROM {rows_in} WHERE kind = 'prompt'
@@ -88,8 +94,10 @@ def _choose(build: Build, recipe: Recipe) -> None:
         SELECT row_id, 'review' AS reason, to_json({{'reasons': review_reasons}}) AS evidence
         FROM {rows_in} WHERE kind <> 'prompt' AND verdict = 'review' AND {section.without_review}
     """)
+    parents = build.value(f"SELECT coalesce(max(len(generated_parents)), 0) FROM {rows_in}")
+    families = "".join(f", coalesce(generated_parents[{n}], row_id) AS family_{n}" for n in range(1, parents + 1))
     rows: pa.Table = build.con.sql(f"""
-        SELECT row_id, content_hash, near_group, conflict_group, record_id
+        SELECT row_id, content_hash, near_group, conflict_group, record_id{families}
         FROM {rows_in} ANTI JOIN {build.ledger("dropped")} USING (row_id)
     """).to_arrow_table()
     row_id, content, *ties = (column.combine_chunks() for column in rows.columns)
@@ -135,7 +143,7 @@ def _rows(build: Build, folder: Path, text_bytes: int) -> Iterator[pa.RecordBatc
         SELECT row_id::VARCHAR AS row_id, split, kind, label, source, license, language, messages, rejected, tools,
             (meta->>'input_at')::INTEGER AS input_at,
             ('0x' || left(row_id::VARCHAR, 4))::INTEGER * {parts_for(text_bytes)} // 65536 AS part
-        FROM (SELECT row_id, split FROM {build.table}) JOIN {build.parents["clustered"].rows} USING (row_id)
+        FROM (SELECT row_id, split FROM {build.table}) JOIN {build.parents["augmented"].rows} USING (row_id)
     """).to_arrow_reader(BATCH_ROWS)
     return in_parts(batches, folder / ".parts", BATCH_ROWS)
 
@@ -147,7 +155,7 @@ def _turns(build: Build) -> tuple[dict[str, list[str]], int]:
         SELECT kind, sum(strlen(turn.content))::BIGINT, {", ".join(f"count(turn.{name})" for name in names)}
         FROM (
             SELECT kind, unnest(list_concat(messages, rejected)) AS turn
-            FROM {build.parents["clustered"].rows} SEMI JOIN {build.table} USING (row_id)
+            FROM {build.parents["augmented"].rows} SEMI JOIN {build.table} USING (row_id)
         )
         GROUP BY kind
     """).fetchall()

@@ -71,7 +71,7 @@ def front_matter(facts: Facts) -> dict[str, Any]:
 
 def licenses(names: Iterable[str | None]) -> dict[str, Any]:
     """`license` where all are identifiers of the hub's kind (rows without one: unknown), else `other` with the names."""
-    found = sorted({(name or "unknown").strip() for name in names})
+    found = sorted({part.strip() for name in names for part in (name or "unknown").split(" AND ")})
     if not found:
         return {}
     if all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]*", name) for name in found):

@@ -80,12 +80,12 @@ def facts_of(build: Build, recipe: Recipe, configs: list[Config], files: dict[st
 
     files: path -> (rows, bytes) of the data files.
     """
-    rows = f"(SELECT row_id, split FROM {build.table}) JOIN {build.parents['clustered'].rows} USING (row_id)"
+    rows = f"(SELECT row_id, split FROM {build.table}) JOIN {build.parents['augmented'].rows} USING (row_id)"
     found = build.con.execute(f"SELECT kind, split, count(*) FROM {rows} GROUP BY ALL ORDER BY ALL DESC").fetchall()
     counts = {kind: by_split for kind in FORMATS if (by_split := {side: n for k, side, n in found if k == kind})}
     sources = build.con.execute(f"SELECT source, license, language, count(*) FROM {rows} GROUP BY ALL ORDER BY ALL").fetchall()
     dropped = build.con.execute(f"SELECT reason, count(*) FROM {build.ledger('dropped')} GROUP BY ALL ORDER BY ALL").fetchall()
-    funnel = {v.asset: v.report for v in lineage(build.con, build.parents["clustered"]) if "in" in v.report}
+    funnel = {v.asset: v.report for v in lineage(build.con, build.parents["augmented"]) if "in" in v.report}
     kept = sum(n for by_split in counts.values() for n in by_split.values())
     funnel["exported"] = {"in": kept + sum(n for _, n in dropped), "kept": kept, "dropped": dict(dropped)}
     formats = set(recipe.exported.formats)

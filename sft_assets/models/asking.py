@@ -17,7 +17,7 @@ from sft_assets.models.prompt import Prompt
 from sft_assets.recipe import EMBEDDED, Budget, ModelSettings, Price, Recipe
 
 if TYPE_CHECKING:
-    from sft_assets.models.door import Door
+    from sft_assets.models.door import Door, Spent
 
 BYTES_PER_TOKEN = 4  # of English, about; for estimates only
 REQUESTS = 3  # that a call with a schema may take: the first, a longer one, a repair with the first reply in it
@@ -35,13 +35,21 @@ def settings_of(recipe: Recipe, model: str) -> ModelSettings:
 
 
 def open_door(
-    evidence: Evidence, folder: Folder, recipe: Recipe, asset: str, model: str, budget: Budget, again: str = ""
+    evidence: Evidence,
+    folder: Folder,
+    recipe: Recipe,
+    asset: str,
+    model: str,
+    budget: Budget,
+    again: str = "",
+    beside: Sequence[Spent] = (),
 ) -> Door:
-    """The door to a model, as the recipe says. again: the command that goes on where a run stopped."""
+    """The door to a model, as the recipe says. again: the command that goes on where a run stopped. beside: what other doors
+    spend under the same caps."""
     from sft_assets.models.door import Door
 
     settings = settings_of(recipe, model)
-    return Door(folder.calls, asset, model, settings, budget, run=evidence.run, say=evidence.say, again=again)
+    return Door(folder.calls, asset, model, settings, budget, run=evidence.run, say=evidence.say, again=again, beside=beside)
 
 
 def known(folder: Folder, model: str, prompts: Sequence[Prompt]) -> set[bytes]:

@@ -70,7 +70,7 @@ def likelihoods(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
     """Losses of each answer under a small causal model: with its prompt, without it, and of its end."""
     section, columns = recipe.likelihoods, len(Losses._fields)
     found = gather(evidence, folder, TABLE.name, section, columns, lambda: CausalScorer(section.model))
-    table = _table(found)
+    table = table_of(found)
     evidence.insert(table)
     statuses = Counter(table["status"].to_pylist())
     evidence.notes |= {"model": section.model, "scored": statuses.pop("scored", 0), "no_score": dict(sorted(statuses.items()))}
@@ -104,7 +104,8 @@ def _numbers(losses: Losses) -> list[float]:
     return [STATUSES.index(losses.status), *map(float, losses[1:])]
 
 
-def _table(found: Results) -> pa.Table:
+def table_of(found: Results) -> pa.Table:
+    """What was scored as rows of the asset's table."""
     status, conditional, unconditional, end, tokens, cut, windows = found.numbers.T.astype(np.float64)
     perplexities = [conditional, unconditional]
     ifd = np.exp(np.minimum(perplexities[0] - perplexities[1], 80))

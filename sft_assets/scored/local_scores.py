@@ -9,7 +9,7 @@ Each batch is in the cache before the next is computed: a run that is killed los
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -82,18 +82,32 @@ def gather(
     asset: its name, for the words on how to go on. columns: how many numbers there are of each content. scorer: makes the
     model; it is not called where nobody is asked, so that `rows: 0` costs nothing.
     """
+    return gather_chosen(
+        evidence, folder, asset, lambda known: selected(evidence, known, section.rows), section.minutes, columns, scorer
+    )
+
+
+def gather_chosen(
+    evidence: Evidence,
+    folder: Folder,
+    asset: str,
+    choose: Callable[[Collection[bytes]], Selection],
+    minutes: float | None,
+    columns: int,
+    scorer: Callable[[], Scorer],
+) -> Results:
+    """The same about contents that the caller chooses. choose: gets the contents that were scored before."""
     start = time.monotonic()
-    if not len((chosen := selected(evidence, [], section.rows)).contents):
+    if not len((chosen := choose([])).contents):
         return Results(uuids([]), np.zeros((0, columns), np.float32), {"wanted": chosen.wanted, "unscored": chosen.wanted})
     model, cache = scorer(), Vectors(folder.scores)
-    chosen = selected(evidence, cache.known(model.key), section.rows)
-    deadline = start + 60 * section.minutes if section.minutes else None
-    notes = _ask(evidence, model, cache, chosen, deadline)
+    chosen = choose(cache.known(model.key))
+    notes = _ask(evidence, model, cache, chosen, start + 60 * minutes if minutes else None)
     hashes = [value.bytes for value in chosen.contents["content_hash"].to_pylist()]
     found = cache.get(model.key, hashes)
     have = sorted(found)
     if left := len(hashes) - len(have):
-        notes["stopped"] = f"after {section.minutes} minutes with {left:,} contents to go: `sft run --again {asset}`"
+        notes["stopped"] = f"after {minutes} minutes with {left:,} contents to go: `sft run --again {asset}`"
         evidence.say(notes["stopped"])
     numbers = np.stack([found[key] for key in have]) if have else np.zeros((0, columns), np.float32)
     return Results(uuids(have), numbers, {"wanted": chosen.wanted, "unscored": chosen.wanted - len(have), **notes})

@@ -52,7 +52,7 @@ def rewards(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
         evidence.notes |= {"model": "none", "scored": 0}
         return
     found = gather(evidence, folder, TABLE.name, section, len(Reward._fields), lambda: RewardScorer(name))
-    table = _table(found, name)
+    table = table_of(found, name)
     evidence.insert(table)
     statuses = Counter(table["status"].to_pylist())
     evidence.notes |= {"model": name, "scored": statuses.pop("scored", 0), "no_score": dict(sorted(statuses.items()))}
@@ -72,7 +72,8 @@ class RewardScorer:
             yield Scored([index for index, _ in batch], numbers, sum(r.tokens for _, r in batch if r.status == "scored"))
 
 
-def _table(found: Results, model: str) -> pa.Table:
+def table_of(found: Results, model: str) -> pa.Table:
+    """What was scored as rows of the asset's table."""
     status, reward, tokens = found.numbers.T
     return pa.table(
         {

@@ -10,8 +10,8 @@ tables, and `dropped`, `edits`, `quarantine`, `reviewed`. What lies behind them 
                                                                (the ledger's rows carry the version they belong to)
 """
 
-from sft_assets.warehouse.build import Build, Law, Table
+from sft_assets.warehouse.build import Build, Created, Law, Table
 from sft_assets.warehouse.database import Warehouse
 from sft_assets.warehouse.versions import Version
 
-__all__ = ["Build", "Law", "Table", "Version", "Warehouse"]
+__all__ = ["Build", "Created", "Law", "Table", "Version", "Warehouse"]

@@ -41,11 +41,24 @@ class Law:
 
 
 @dataclass(frozen=True)
+class Created:
+    """Rows that a state adds to those it takes over.
+
+    asset: the evidence that has them, with row_id and content_hash. whole: the query for whole rows of those that are in the
+    state; {table} is the version, {name} the table of each parent.
+    """
+
+    asset: str
+    whole: str
+
+
+@dataclass(frozen=True)
 class Table:
     """What an asset stores.
 
     columns: name -> SQL type. unversioned: columns that may change without the content being another.
-    after: the state whose rows it takes over (None for raw and for evidence). laws: its own promises.
+    after: the state whose rows it takes over (None for raw and for evidence). creates: rows that it adds. texts: evidence whose
+    rows have texts in the content store, which its view shows. laws: its own promises.
     """
 
     name: str
@@ -54,6 +67,8 @@ class Table:
     is_state: bool = True
     unversioned: frozenset[str] = frozenset()
     laws: tuple[Law, ...] = ()
+    creates: Created | None = None
+    texts: bool = False
 
     @property
     def all_laws(self) -> tuple[Law, ...]:
@@ -169,6 +184,13 @@ class Build:
     def of(self, parent: str) -> str:
         """The narrow table of a parent, for reads that need no text."""
         return self.parents[parent].table
+
+    @property
+    def came(self) -> str:
+        """The rows that came in, those that the state adds among them: row_id and content_hash, as a FROM clause."""
+        assert self.spec.after is not None
+        sources = [self.spec.after, *([self.spec.creates.asset] if self.spec.creates else [])]
+        return "(" + " UNION ALL ".join(f"SELECT row_id, content_hash FROM {self.of(name)}" for name in sources) + ")"
 
     def value(self, sql: str) -> Any:
         """The one value of a query."""
@@ -382,7 +404,7 @@ class Build:
             if law is BALANCE:
                 wrong = self._imbalance()
             else:
-                parent = self.of(self.spec.after) if self.spec.after in self.parents else ""
+                parent = self.came if self.spec.creates else self.of(self.spec.after) if self.spec.after in self.parents else ""
                 ledger = {name: self.ledger(name) for name in ("dropped", "reviewed")}
                 sql = law.sql.format(table=self.table, parent=parent, **ledger)
                 wrong = self._count(sql)
@@ -407,7 +429,7 @@ class Build:
         inherited = ""
         if combined := self._combined():  # what later states read of a row is part of every state that hands the row on
             columns += ", source, origin, kind, label, license, language, meta"
-            inherited = f" JOIN {combined.table} AS c USING (row_id)"
+            inherited = f" LEFT JOIN {combined.table} AS c USING (row_id)"  # rows that were made are in no other table
             columns = columns.replace("content_hash", "s.content_hash")
         return str(
             self.value(f"""
@@ -433,6 +455,7 @@ class Build:
     def _whole_rows(self) -> str:
         if self.spec.after is None:
             joined = " JOIN store.records USING (record_hash)" if self.spec.name == "raw" else ""
+            joined = " LEFT JOIN store.contents USING (content_hash)" if self.spec.texts else joined
             return f"SELECT * FROM {self.table}{joined}"
         parent = self.parents[self.spec.after]
         if parent.asset == "raw":
@@ -443,4 +466,8 @@ class Build:
                 LEFT JOIN store.positions AS r ON r.row_id = c.record_id
             """
         own = "".join(f", s.{c}" for c in self.spec.columns if c not in ("row_id", "content_hash"))
-        return f"SELECT p.*{own} FROM {self.table} AS s JOIN {parent.rows} AS p USING (row_id)"
+        taken_over = f"SELECT p.*{own} FROM {self.table} AS s JOIN {parent.rows} AS p USING (row_id)"
+        if self.spec.creates is None:
+            return taken_over
+        tables = {name: version.table for name, version in self.parents.items()}
+        return f"{taken_over} UNION ALL BY NAME {self.spec.creates.whole.format(table=self.table, **tables)}"

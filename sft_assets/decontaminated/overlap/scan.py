@@ -99,13 +99,18 @@ class Overlap:
         """Items that are not found though they should be: each is tried, as it is put to a model."""
         known = {entry[:2] for entry in self.unprotected}
         items = [item for item in self.items if item.owner not in known]
-        twin = copy(self)
-        twin.matcher, twin.waiting = Matcher(self.index), defaultdict(list)
+        twin = self.unread()
         found: set[tuple[int, Owner]] = set()
         for _, hits in twin.read(numbered([("user", "\n".join([*item.of("context"), asked(item)]))] for item in items)):
             found.update((int.from_bytes(hit.row, "big"), owner) for hit in hits for owner in hit.owners)
         missing = [item for n, item in enumerate(items) if (n, item.owner) not in found]
         return [Unprotected(*item.owner, "not_found", asked(item)) for item in missing]
+
+    def unread(self) -> Overlap:
+        """The same items, of which no row was read; what is frozen stays so."""
+        twin = copy(self)
+        twin.matcher, twin.waiting, twin.rows = Matcher(self.index), defaultdict(list), 0
+        return twin
 
     def why_unprotected(self) -> defaultdict[str, Counter[str]]:
         """The unprotected items of each benchmark that has any, counted by reason."""

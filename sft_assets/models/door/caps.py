@@ -85,21 +85,24 @@ class Spent:
 
 
 class Caps:
-    """What was spent under a budget, and what is reserved for requests in flight. Used by one thread."""
+    """What was spent under a budget, and what is reserved for requests in flight. Used by one thread.
 
-    def __init__(self, budget: Budget, spent: Spent):
-        self.budget, self.spent = budget, spent
+    beside: what others spent under the same budget, who do not ask at the same time.
+    """
+
+    def __init__(self, budget: Budget, spent: Spent, beside: Sequence[Spent] = ()):
+        self.budget, self.spent, self.beside = budget, spent, beside
         self.reserved_tokens = 0
         self.reserved_money = 0.0
 
     def lacking(self, bound: Cost) -> str | None:
         """The cap under which a request does not fit now; None: it fits."""
-        budget, spent = self.budget, self.spent
-        if budget.calls is not None and spent.calls + 1 > budget.calls:
+        budget, all_spent = self.budget, (self.spent, *self.beside)
+        if budget.calls is not None and sum(s.calls for s in all_spent) + 1 > budget.calls:
             return "calls"
-        if budget.tokens is not None and spent.tokens + self.reserved_tokens + bound.tokens > budget.tokens:
+        if budget.tokens is not None and sum(s.tokens for s in all_spent) + self.reserved_tokens + bound.tokens > budget.tokens:
             return "tokens"
-        if budget.money is not None and spent.cost + self.reserved_money + bound.money > budget.money:
+        if budget.money is not None and sum(s.cost for s in all_spent) + self.reserved_money + bound.money > budget.money:
             return "money"
         return None
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import islice
@@ -57,11 +57,12 @@ class Door:
         endpoint: Endpoint | None = None,
         patience: Patience | None = None,
         again: str = "",
+        beside: Sequence[Spent] = (),
     ):
         self.calls, self.asset, self.model, self.say, self.endpoint = Calls(path), asset, model, say, endpoint
         self.settings, self.caps, self.patience = settings or ModelSettings(), caps or Budget(), patience or Patience()
         self.run, self.again = run or uuid.uuid4().hex, again or f"sft run --again {asset}"
-        self.spent = Spent()
+        self.spent, self.beside = Spent(), beside
         self._began = time.monotonic()
         self._id, self._started = uuid.uuid4().hex, time.time()
         self._waiting: dict[bytes, list[Call]] = {}
@@ -218,7 +219,7 @@ class _Asker:
         self.workers: list[asyncio.Task[None]] = []
         self.todo: asyncio.Queue[tuple[bytes, Call]] = asyncio.Queue()
         deadline = time.monotonic() + 60 * door.caps.minutes if door.caps.minutes is not None else None
-        caps = Caps(door.caps, door.spent)
+        caps = Caps(door.caps, door.spent, door.beside)
         self.throttle = Throttle(caps, self.concurrency, door.settings.attempts, door.patience, deadline, door.say)
         self.session = Session(endpoint, door.settings, self.throttle, door.patience)
         self._thread = Thread(target=self.loop.run_forever, name="door", daemon=True)

@@ -11,7 +11,8 @@ The model `embedded` comes with the package, so that everything runs offline; it
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
@@ -20,11 +21,15 @@ from sft_assets.evidence import Estimate, Evidence, least
 from sft_assets.folder import Folder
 from sft_assets.models.asking import MARKS, at_most, estimated, known, label, notes, open_door
 from sft_assets.models.door import Call
+from sft_assets.models.prompt import Prompt
 from sft_assets.recipe import Recipe
 from sft_assets.record import messages_of, uuids
 from sft_assets.scored.judgements.rubrics import Score, call, rubrics, score_of, version
 from sft_assets.scored.wanted import largest, selected, sizes_of
 from sft_assets.warehouse import Law, Table
+
+if TYPE_CHECKING:
+    from sft_assets.models.door import Door
 
 TABLE = Table(
     "judgements",
@@ -87,37 +92,52 @@ def judgements(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
     with open_door(evidence, folder, recipe, TABLE.name, section.model, section) as door:
         before = known(folder, section.model, list(prompts.values()))
         chosen = selected(evidence, before, section.rows)
-
-        def calls() -> Iterator[Call]:
-            for batch in evidence.contents(chosen.contents):
-                for content, turns in zip(batch["content_hash"], batch["messages"].to_pylist(), strict=True):
-                    messages = messages_of(turns) or []
-                    yield from (call(prompt, content.as_py().bytes, messages, section.model) for prompt in prompts.values())
-
         total, statuses = len(chosen.contents) * len(prompts), Counter[str]()
-        rows: list[tuple[bytes, str, Score, str]] = []
-        for done, (asked, reply) in enumerate(door.ask(calls()), 1):
-            prompt = prompts[asked.prompt]
-            score = score_of(prompt, reply)
-            rows.append((asked.subject, prompt.name, score, "" if score.status == "scored" else reply.raw or reply.error))
-            statuses[score.status] += 1
+        rows: list[Judged] = []
+        for judged in judge(evidence, door, prompts, chosen.contents):
+            rows.append(judged)
+            statuses[judged.score.status] += 1
             if len(rows) == BATCH:
                 evidence.insert(_table(rows, section.model))
                 rows.clear()
-            evidence.progress(done, total)
+            evidence.progress(statuses.total(), total)
         evidence.insert(_table(rows, section.model))
         evidence.notes |= notes(evidence, door, section.model, statuses, chosen.wanted * len(prompts), total)
 
 
-def _table(rows: list[tuple[bytes, str, Score, str]], model: str) -> pa.Table:
+class Judged(NamedTuple):
+    """A content by a rubric. raw: the reply, where there is no score in it."""
+
+    content: bytes
+    rubric: str
+    score: Score
+    raw: str
+
+
+def judge(evidence: Evidence, door: Door, prompts: Mapping[str, Prompt], contents: pa.Table) -> Iterator[Judged]:
+    """What the model behind a door says of contents, by each rubric, as it comes. prompts: by their sha256."""
+
+    def calls() -> Iterator[Call]:
+        for batch in evidence.contents(contents):
+            for content, turns in zip(batch["content_hash"], batch["messages"].to_pylist(), strict=True):
+                messages = messages_of(turns) or []
+                yield from (call(prompt, content.as_py().bytes, messages, door.model) for prompt in prompts.values())
+
+    for asked, reply in door.ask(calls()):
+        score = score_of(prompts[asked.prompt], reply)
+        raw = "" if score.status == "scored" else reply.raw or reply.error
+        yield Judged(asked.subject, prompts[asked.prompt].name, score, raw)
+
+
+def _table(rows: Sequence[Judged], model: str) -> pa.Table:
     return pa.table(
         {
-            "content_hash": uuids([subject for subject, _, _, _ in rows]),
-            "rubric": pa.array([rubric for _, rubric, _, _ in rows], pa.string()),
-            "status": pa.array([score.status for _, _, score, _ in rows], pa.string()),
-            "score": pa.array([score.score for _, _, score, _ in rows], pa.float64()),
-            "reason": pa.array([score.reason for _, _, score, _ in rows], pa.string()),
-            "raw": pa.array([raw or None for _, _, _, raw in rows], pa.string()),
+            "content_hash": uuids([one.content for one in rows]),
+            "rubric": pa.array([one.rubric for one in rows], pa.string()),
+            "status": pa.array([one.score.status for one in rows], pa.string()),
+            "score": pa.array([one.score.score for one in rows], pa.float64()),
+            "reason": pa.array([one.score.reason for one in rows], pa.string()),
+            "raw": pa.array([one.raw or None for one in rows], pa.string()),
             "model": pa.array([label(model)] * len(rows), pa.string()),
         }
     )

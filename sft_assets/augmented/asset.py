@@ -1,0 +1,297 @@
+"""augmented: the clustered rows, and those generated ones that passed every gate.
+
+    row_id   source                   origin     generated_method  generated_parents  topic_name
+    9f3c...  questions                source     NULL              NULL               fractions, percent
+    7c20...  generated:evol_instruct  generated  evol_instruct     [9f3c...]          fractions, percent
+
+    dropped e09a...  near_duplicate       {"gate": "near_duplicate", "method": "personas", "of": "9f3c...", "jaccard": 0.91}
+    dropped 51ab...  unscored_likelihood  {"gate": "likelihood", "method": "documents", "status": "too_long"}
+
+A generated row goes through the gates in one order: its method's own checks and validation (`generations`), rules, duplicates
+of any row of combined, benchmarks (`generation_checks`), then likelihood, judge and reward where the recipe asks for them, and
+last duplicates among those that are left. What people decided about a generated row holds whatever the gates say.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import orjson
+import pyarrow as pa
+
+from sft_assets import reviews
+from sft_assets.asset import state
+from sft_assets.augmented.gaps.asset import ONE_USER_TURN
+from sft_assets.augmented.gates.duplicates import among
+from sft_assets.errors import SftError, did_you_mean
+from sft_assets.folder import Folder
+from sft_assets.recipe import Limits, Recipe
+from sft_assets.record import uuids
+from sft_assets.scored.decision import beyond
+from sft_assets.scored.judgements.rubrics import LIKELIHOODS
+from sft_assets.warehouse import Build, Created, Law, Table
+
+AMONG = "one_another"  # the last gate: duplicates among what is left
+DEAR = ("likelihood", "judge", "reward")  # gates that ask a model
+STYLES = ("turns", "prompt_words", "answer_words", "length", "question", "code", "math", "language", "difficulty")
+WHOLE = f"""
+SELECT s.row_id, s.content_hash, g.source, 'generated' AS origin, g.kind, g.license, g.language,
+    t.messages, t.rejected, t.tools, coalesce(k.marks, []) AS rule_names,
+    coalesce(c.judge_scores, MAP {{{{}}}}) AS judge_scores, c.judge_model, c.likelihood_ifd,
+    c.likelihood_likelihood AS likelihood_score, c.reward AS reward_score,
+    if(len(s.generated_review) > 0, 'review', 'keep') AS verdict, s.generated_review AS review_reasons,
+    c.topic_id, c.topic_name, c.topic_group, c.topic_group_name, if(c.topic_id IS NULL, NULL, 'generated') AS topic_status,
+    (1 - c.topic_similarity)::FLOAT AS topic_distance, c.map_x, c.map_y, {", ".join(f"c.style_{name}" for name in STYLES)},
+    s.generated_method, s.generated_parents, s.generated_by, s.generated_review
+FROM {{table}} AS s
+JOIN {{generations}} AS g USING (row_id)
+JOIN store.contents AS t ON t.content_hash = s.content_hash
+LEFT JOIN {{generation_checks}} AS k ON k.row_id = s.row_id
+LEFT JOIN {{generation_scores}} AS c ON c.row_id = s.row_id
+"""
+TABLE = Table(
+    "augmented",
+    columns={
+        "row_id": "UUID",
+        "content_hash": "UUID",
+        "generated_method": "VARCHAR",
+        "generated_parents": "UUID[]",
+        "generated_by": "JSON",
+        "generated_review": "VARCHAR[]",
+    },
+    after="clustered",
+    creates=Created("generations", WHOLE),
+    laws=(
+        Law(
+            "clustered_rows_stay",
+            "every row of clustered is there as it was: only generated rows are turned down here",
+            "SELECT count(*) FROM clustered ANTI JOIN {table} USING (row_id, content_hash)",
+        ),
+        Law(
+            "every_gate_passed",
+            "a generated row that is there fell at no gate and was scored by each that is asked for, unless people keep it",
+            """
+            SELECT count(*)
+            FROM {table} AS t JOIN generations AS g USING (row_id)
+            LEFT JOIN generation_checks AS k USING (row_id) LEFT JOIN generation_scores AS c USING (row_id)
+            ANTI JOIN (FROM {reviewed} WHERE decision = 'keep') AS r USING (row_id)
+            WHERE g.reason IS NOT NULL OR k.row_id IS NULL OR k.gate IS NOT NULL OR c.row_id IS NULL
+               OR likelihood_status NOT IN ('scored', 'off') OR judge_status NOT IN ('scored', 'off')
+               OR reward_status NOT IN ('scored', 'off')
+            """,
+        ),
+        Law(
+            "duplicates_have_a_keeper",
+            "a generated row that went as a duplicate names a row of combined, or a generated one that is there",
+            """
+            SELECT count(*) FROM {dropped} AS d
+            LEFT JOIN combined AS c ON c.row_id = (d.evidence ->> 'of')::UUID
+            LEFT JOIN {table} AS t ON t.row_id = (d.evidence ->> 'of')::UUID
+            WHERE d.reason IN ('exact_duplicate', 'near_duplicate') AND c.row_id IS NULL AND t.row_id IS NULL
+            """,
+        ),
+        reviews.KEPT,
+    ),
+)
+EVIDENCE = ("generations", "generation_checks", "generation_scores", "gaps")
+LISTED = 10
+
+
+@state(TABLE, deps=(*EVIDENCE, "augmented_reviews"), code=1)
+def augmented(build: Build, folder: Folder, recipe: Recipe) -> None:
+    """The clustered rows, and the generated ones that passed every gate; why each of the others did not."""
+    thresholds = {**recipe.scored.thresholds, **recipe.augmented.thresholds}
+    _check_names(thresholds, folder, recipe)
+    build.created = build.value(f"SELECT count(*) FROM {build.of('generations')}")
+    candidates = _candidates(build)
+    decided = reviews.apply(build, folder)
+    falls: dict[UUID, tuple[str, str, Mapping[str, Any]]] = {}
+    marks: dict[UUID, list[str]] = {}
+    for row in candidates:
+        fall, review = _verdict(row, thresholds)
+        if (one := decided.get(row["row_id"])) is not None:
+            said = {"why": one.why, "reviewer": one.reviewer, "time": one.at}
+            fall = ("people", "reviewed", said) if one.decision == "drop" else None
+            review = ["reviewed"] if one.decision == "review" else []
+        if fall:
+            falls[row["row_id"]] = fall
+        marks[row["row_id"]] = review
+    left = [row for row in candidates if row["row_id"] not in falls]
+    falls |= _duplicates(build, left, {row for row, one in decided.items() if one.decision != "drop"}, recipe)
+    for row in candidates:
+        if fall := falls.get(row["row_id"]):
+            gate, reason, evidence = fall
+            build.drop(row["row_id"].bytes, reason, {"gate": gate, "method": row["method"], **evidence})
+    _insert(build, [row for row in candidates if row["row_id"] not in falls], marks)
+    for row_id, edits in _edits(build):
+        for what, before, after in edits:
+            build.edit(row_id.bytes, what, before, after)
+    build.notes |= _notes(build, candidates, falls)
+
+
+def _check_names(thresholds: Mapping[str, Limits], folder: Folder, recipe: Recipe) -> None:
+    known = [*recipe.judgements.rubrics, *LIKELIHOODS, "reward"]
+    for name in recipe.augmented.thresholds:
+        if name not in known:
+            raise SftError(f"{folder.recipe}: augmented.thresholds: there is no score {name!r}; {did_you_mean(name, known)}")
+
+
+# ------------------------------------------------------------------------------------------------------------------- deciding
+
+
+def _candidates(build: Build) -> list[dict[str, Any]]:
+    """Everything that was generated, with what the gates said of it."""
+    scores = ", ".join(f"c.likelihood_{name} AS {name}" for name in LIKELIHOODS)
+    cursor = build.con.execute(f"""
+        SELECT g.row_id, g.content_hash, g.method, g.topic_name AS wanted_topic, g.stage, g.reason, g.detail, g.cost,
+            k.gate, k.reason AS gate_reason, k.evidence, k.marks,
+            c.likelihood_status, c.judge_status, c.reward_status, c.judge_scores, {scores}, c.reward, c.topic_name
+        FROM {build.of("generations")} AS g
+        LEFT JOIN {build.of("generation_checks")} AS k USING (row_id)
+        LEFT JOIN {build.of("generation_scores")} AS c USING (row_id)
+        ORDER BY g.row_id
+    """)
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _verdict(
+    row: Mapping[str, Any], thresholds: Mapping[str, Limits]
+) -> tuple[tuple[str, str, Mapping[str, Any]] | None, list[str]]:
+    """(gate, reason, evidence) of the first gate at which a row falls, if it does, and why it is to be reviewed."""
+    if row["reason"] is not None:
+        return (row["stage"], row["reason"], orjson.loads(row["detail"] or "{}")), []
+    if row["gate"] is not None:
+        return (row["gate"], row["gate_reason"], orjson.loads(row["evidence"] or "{}")), []
+    for gate in DEAR:
+        if (status := row[f"{gate}_status"]) not in ("scored", "off"):
+            return (gate, f"unscored_{gate}", {"status": status}), []
+    scores = {name: row[name] for name in (*LIKELIHOODS, "reward") if row[name] is not None} | (row["judge_scores"] or {})
+    found = [reason for name, limits in thresholds.items() if name in scores for reason in beyond(name, scores[name], limits)]
+    for one in found:
+        if one.action == "drop":
+            gate = "likelihood" if one.score in LIKELIHOODS else "reward" if one.score == "reward" else "judge"
+            return (gate, one.name, {"score": one.score, "value": one.value, "limit": one.limit}), []
+    return None, [*(row["marks"] or []), *(one.name for one in found)]
+
+
+def _duplicates(
+    build: Build, left: list[dict[str, Any]], held: set[UUID], recipe: Recipe
+) -> dict[UUID, tuple[str, str, Mapping[str, Any]]]:
+    """Those among the rows that are left that are duplicates of others of them; what people keep stays."""
+    if len(left) < 2:
+        return {}
+    build.con.register("left_over", pa.table({"content_hash": _uuids([row["content_hash"] for row in left]),
+                                              "row_id": _uuids([row["row_id"] for row in left])}))  # fmt: skip
+    rows = build.con.sql(f"""
+        SELECT l.row_id, l.content_hash, g.kind, g.source, messages, rejected, tools
+        FROM left_over AS l JOIN store.contents USING (content_hash) JOIN {build.of("generations")} AS g ON g.row_id = l.row_id
+        ORDER BY l.row_id
+    """).to_arrow_table()
+    build.con.unregister("left_over")
+    found = among(rows, recipe.deduped, [float(row_id in held) for row_id in rows["row_id"].to_pylist()])
+    falls = {UUID(bytes=row_id): (AMONG, fall.reason, fall.evidence) for row_id, fall in found.items()}
+    return {row_id: fall for row_id, fall in falls.items() if row_id not in held}
+
+
+def _uuids(values: list[UUID]) -> pa.Array:
+    return uuids([value.bytes for value in values])
+
+
+def _insert(build: Build, accepted: list[dict[str, Any]], marks: Mapping[UUID, list[str]]) -> None:
+    build.insert_sql(f"SELECT row_id, content_hash FROM {build.of('clustered')}")
+    if not accepted:
+        return
+    ids = [row["row_id"] for row in accepted]
+    review = pa.array([marks[row_id] for row_id in ids], pa.list_(pa.string()))
+    build.con.register("accepted", pa.table({"row_id": _uuids(ids), "generated_review": review}))
+    build.insert_sql(f"""
+        SELECT g.row_id, g.content_hash, g.method AS generated_method, g.parents AS generated_parents, generated_review,
+            json_merge_patch('{{}}', json_object(  -- which leaves out what is null
+                'document', document, 'spans', if(len(spans) > 0, to_json(spans), NULL), 'prompts', prompts, 'model', model,
+                'parameters', parameters, 'choices', choices, 'seed', seed, 'attempt', attempt
+            )) AS generated_by
+        FROM {build.of("generations")} AS g JOIN accepted USING (row_id)
+    """)
+    build.con.unregister("accepted")
+
+
+def _edits(build: Build) -> list[tuple[UUID, list[tuple[str, str, str]]]]:
+    """What was repaired and masked in rows that are there."""
+    found = build.con.execute(
+        f"SELECT row_id, edits FROM {build.of('generations')} SEMI JOIN {build.table} USING (row_id) WHERE edits IS NOT NULL"
+    ).fetchall()
+    return [(row_id, orjson.loads(edits)) for row_id, edits in found]
+
+
+# --------------------------------------------------------------------------------------------------------------------- report
+
+
+def _notes(build: Build, candidates: list[dict[str, Any]], falls: Mapping[UUID, Any]) -> dict[str, Any]:
+    """The funnel of each method, what an accepted row cost, and the gaps before and after."""
+    funnel: dict[str, Counter[str]] = defaultdict(Counter)
+    cost: dict[str, dict[str, list[float]]] = {"method": defaultdict(lambda: [0.0, 0]), "topic": defaultdict(lambda: [0.0, 0])}
+    for row in candidates:
+        fall = falls.get(row["row_id"])
+        counts = funnel[row["method"]]
+        counts["candidates"] += 1
+        counts["accepted" if fall is None else fall[0]] += 1
+        topic = (row["topic_name"] if fall is None else None) or row["wanted_topic"] or "(no topic)"
+        for by, name in (("method", row["method"]), ("topic", topic)):
+            cost[by][name][0] += row["cost"] or 0.0
+            cost[by][name][1] += fall is None
+    notes: dict[str, Any] = {"accepted": sum(counts["accepted"] for counts in funnel.values())}
+    if candidates:
+        notes["funnel"] = {method: dict(counts) for method, counts in sorted(funnel.items())}
+        notes |= {
+            f"cost_per_accepted_row_by_{by}": {
+                name: round(total / accepted, 6) if accepted else None for name, (total, accepted) in sorted(found.items())
+            }
+            for by, found in cost.items()
+        }
+    return notes | _gaps(build)
+
+
+def _gaps(build: Build) -> dict[str, Any]:
+    """What was missing, and what still is."""
+    build.con.execute(f"""
+        CREATE OR REPLACE TEMP TABLE gaps_now AS
+        SELECT g.*, coalesce(made, 0) AS made,
+            greatest(missing - coalesce(made, 0), 0) AS still
+        FROM {build.of("gaps")} AS g
+        LEFT JOIN (
+            SELECT topic_id, style_difficulty AS difficulty, style_length AS length, style_language AS language,
+                if(style_turns > {ONE_USER_TURN}, 'multi', 'single') AS turns, count(*) AS made
+            FROM {build.table} SEMI JOIN {build.of("generations")} USING (row_id)
+            JOIN {build.of("generation_scores")} USING (row_id) GROUP BY ALL
+        ) AS m
+        ON (m.topic_id, m.difficulty, m.length, m.language, m.turns)
+            IS NOT DISTINCT FROM (g.topic_id, g.difficulty, g.length, g.language, g.turns)
+    """)
+
+    def rows(sql: str) -> list[dict[str, Any]]:
+        cursor = build.con.execute(sql)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    missing, still = build.con.execute(
+        "SELECT coalesce(sum(missing), 0)::BIGINT, coalesce(sum(still), 0)::BIGINT FROM gaps_now"
+    ).fetchall()[0]
+    result = {
+        "missing_before": missing,
+        "missing_after": still,
+        "gaps_by_topic": rows("""
+            SELECT coalesce(topic_name, '(no topic)') AS topic, sum(rows)::BIGINT AS rows,
+                sum(missing)::BIGINT AS missing_before, sum(made)::BIGINT AS made, sum(still)::BIGINT AS missing_after
+            FROM gaps_now GROUP BY ALL HAVING sum(missing) > 0 OR sum(made) > 0 ORDER BY missing_before DESC, topic
+        """),
+        "sample_gaps": rows(f"""
+            SELECT topic_name AS topic, difficulty, length, language, turns, rows, missing, made, still
+            FROM gaps_now WHERE missing > 0 ORDER BY missing DESC, topic, difficulty, length, language, turns LIMIT {LISTED}
+        """),
+    }
+    build.con.execute("DROP TABLE gaps_now")
+    return result
