@@ -45,7 +45,7 @@ def new_data_sensor(folder: Folder, recipe: Recipe) -> dg.SensorDefinition:
         job_name=JOB,
         minimum_interval_seconds=10,
         default_status=dg.DefaultSensorStatus.STOPPED,
-        description="Runs what is stale when files of the data folder change (sources/, benchmarks/, documents/ ...), up to the export.",
+        description="Runs what is stale when files of the data folder change (sources/, documents/ ...), up to the export.",
     )
     def new_data(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         try:

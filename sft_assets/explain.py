@@ -228,9 +228,9 @@ def _generated(con: duckdb.DuckDBPyConnection, row_id: str, states: Sequence[str
 
 
 def _settings(params: dict[str, Any]) -> str:
-    return ", ".join(
-        f"{name} {value}" for name, value in params.items() if name in ("model", "temperature", "seed", "max_tokens")
-    )
+    shown = ("model", "temperature", "seed", "max_tokens")
+    several = {name: value if isinstance(value, list) else [value] for name, value in params.items() if name in shown}
+    return ", ".join(f"{name} {' and '.join(map(str, values))}" for name, values in several.items())
 
 
 def _step(con: duckdb.DuckDBPyConnection, state: str, row_id: str, record_id: str, versions: dict[str, Version]) -> Step:

@@ -673,15 +673,25 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _money_has_prices(self) -> Recipe:
-        for name in ("judgements", "contamination_judgements", "topics", "generations"):
-            section = getattr(self, name)
-            price = self.models.get(section.model or "", ModelSettings()).price
-            if section.money is not None and section.model not in (None, EMBEDDED) and price == Price():
-                raise ValueError(
-                    f"{name}.money is a cap, but there is no price for it to be kept by: say models: {{{section.model}: "
-                    "{price: {input: ..., output: ...}}} (of a million tokens)"
-                )
+        for name, models in self._asked().items():
+            for model in models:
+                price = self.models.get(model or "", ModelSettings()).price
+                if getattr(self, name).money is not None and model not in (None, EMBEDDED) and price == Price():
+                    raise ValueError(
+                        f"{name}.money is a cap, but there is no price for it to be kept by: say models: {{{model}: "
+                        "{price: {input: ..., output: ...}}} (of a million tokens)"
+                    )
         return self
+
+    def _asked(self) -> dict[str, list[str | None]]:
+        """The models that each section's money is spent on."""
+        made, pairs = self.generations, self.generations.methods.preferences
+        rating = [self.judgements.model] if pairs and pairs.rated_by == "judge" else []
+        return {
+            **{name: [getattr(self, name).model] for name in ("judgements", "contamination_judgements", "topics")},
+            "generations": [made.model, made.checker, *(pairs.models if pairs else []), *rating],
+            "generation_scores": [self.judgements.model] if self.generation_scores.judge else [],
+        }
 
     @field_validator("sources")
     @classmethod

@@ -109,8 +109,8 @@ def test_each_new_row_names_the_row_that_a_comparison_with_every_row_names(
 
 
 def test_the_order_of_the_rows_plays_no_part() -> None:
-    others = [said(changed(long_text(i % 5, 60), i % 3, i)) for i in range(60)]
-    new = [said(changed(long_text(i % 7, 60), 1, 100 + i)) for i in range(20)]
+    others = [said(changed(long_text(i % 5, 60), i % 3, i)) for i in range(60)] + [said("Yes.")] * 3
+    new = [said(changed(long_text(i % 7, 60), 1, 100 + i)) for i in range(20)] + [said("Yes.")]
     section = Deduped()
     forwards = duplicates_of(batches(new, "new"), batches(others, "other", 13), section)
     backwards = duplicates_of(reversed(list(batches(new, "new", 1))), reversed(list(batches(others, "other", 1))), section)

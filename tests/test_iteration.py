@@ -102,8 +102,8 @@ def test_an_appended_duplicate_stops_at_deduped_and_is_put_on_the_map(folder: Fo
 
 ALL_THAT_ROWS_REACH = [
     "raw", "combined", "deduped", "contamination_candidates", "decontaminated", "descriptors", "rule_hits",
-    "contamination_judgements", "embeddings", "judgements", "likelihoods", "rewards", "scored", "clustered", "augmented", "gaps",
-    "generation_checks", "map", "exported",
+    "contamination_judgements", "embeddings", "judgements", "likelihoods", "rewards", "scored", "clustered", "gaps", "map",
+    "generation_checks", "augmented", "exported",
 ]  # fmt: skip
 
 

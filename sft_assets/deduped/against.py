@@ -112,7 +112,7 @@ class _Equal:
     def look(self, rows: Profiles) -> None:
         for row in np.flatnonzero(np.isin(rows.equal[:, 0], self.low)):
             key, row_id = rows.equal[row].tobytes(), bytes(rows.row_id[row])
-            self.of[key] = row_id
+            self.of[key] = min(row_id, self.of.get(key, row_id))
 
     def found(self) -> dict[bytes, Match]:
         of = ((bytes(row_id), self.of.get(key.tobytes())) for row_id, key in zip(self.new.row_id, self.new.equal, strict=True))

@@ -11,31 +11,24 @@ answered before comes from D/calls.sqlite, so a run that is killed goes on where
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
-
-import pyarrow as pa
 
 from sft_assets import masks
 from sft_assets.asset import model_evidence
-from sft_assets.augmented.candidate import Fall
-from sft_assets.augmented.gates import Gates
 from sft_assets.augmented.generations.doors import Doors
-from sft_assets.augmented.generations.driver import Tried, groups, play
-from sft_assets.augmented.generations.material import Gathered, chosen
-from sft_assets.augmented.generations.rows import COLUMNS, Made, contents_of, made_of, table_of
+from sft_assets.augmented.generations.driver import groups
+from sft_assets.augmented.generations.gathered import Gathered, chosen
+from sft_assets.augmented.generations.rows import COLUMNS, contents_of, table_of
+from sft_assets.augmented.generations.work import Work, Yield
 from sft_assets.augmented.methods import METHODS
-from sft_assets.augmented.methods.kit import Kit
-from sft_assets.errors import SftError
 from sft_assets.evidence import Estimate, Evidence
 from sft_assets.folder import Folder
 from sft_assets.models.asking import BYTES_PER_TOKEN, label, settings_of
 from sft_assets.models.door.caps import Cost
 from sft_assets.models.prompt import Prompt, load
 from sft_assets.recipe import Generations, Price, Recipe
-from sft_assets.record import uuids
 from sft_assets.warehouse import Law, Table
 
 TYPICAL = 1600  # bytes of data in a request, about: for estimates
@@ -49,11 +42,11 @@ TABLE = Table(
         Law("ids_unique", "no row_id stands twice", "SELECT count(row_id) - count(DISTINCT row_id) FROM {table}"),
         Law(
             "origin_told",
-            "every row says from what it was made, by which prompts and which model",
+            "every row says from what it was made, by which prompts and which model (pairs of what was there: by whose rating)",
             """
             SELECT count(*) FROM {table}
             WHERE (len(parents) = 0 AND chunk_id IS NULL) OR len(parents) != len(parent_contents)
-               OR (reason IS NULL AND (model IS NULL OR prompts = '{{}}'))
+               OR (reason IS NULL AND (model IS NULL OR prompts = '{{}}') AND coalesce(choices ->> 'rated_by', '') != 'reward')
             """,
         ),
         Law(
@@ -163,15 +156,15 @@ def generations(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
     material, said = Gathered(evidence, recipe), {}
     plans = {name: METHODS[name].seeds(material.of(name), getattr(section.methods, name)) for name in by_method}
     total, done = sum(len(seeds) for seeds in plans.values()), 0
-    gates = _Yield(evidence, folder, recipe)
+    gates = Yield(evidence, folder, recipe)
     with Doors(evidence, folder, recipe) as doors:
         for name, seeds in plans.items():
-            work = _Work(name, getattr(section.methods, name), by_method[name], material.of(name), recipe, folder)
+            work = Work(name, getattr(section.methods, name), by_method[name], material.of(name), recipe, folder)
             for group in groups(seeds, section.trial):
-                made = work.group(group, doors)
+                made = work.group(group, doors, partial(_progress, evidence, done, total))
                 evidence.keep(contents_of(made))
                 evidence.insert(table_of(made, work.names, section.seed, recipe.combined.masks))
-                evidence.progress(done := done + len(group), total)
+                done += len(group)
                 if doors.stopped or (work.tried < len(seeds) and gates.too_low(work)):
                     break
             said[name] = work.notes(len(seeds))
@@ -182,110 +175,8 @@ def generations(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
         evidence.notes |= _notes(section, doors, said)
 
 
-class _Work:
-    """A method in a run: what it tried, and what became of it."""
-
-    def __init__(self, name: str, own: Any, prompts: dict[str, Prompt], material: Gathered, recipe: Recipe, folder: Folder):
-        section = recipe.generations
-        self.name, self.own, self.material, self.recipe = name, own, material, recipe
-        self.method = METHODS[name]
-        self.names = {prompt.sha256: prompt.name for prompt in prompts.values()}
-        judge, reward = recipe.judgements.model, _reward(recipe) if getattr(own, "rated_by", "") == "reward" else None
-        self.kit = Kit(prompts, section.model, section.checker or section.model, section.seed, judge, reward)
-        self.tried = self.unasked = 0
-        self.made: list[Made] = []
-        self.stopped = ""
-
-    def group(self, seeds: Sequence[Any], doors: Doors) -> list[Made]:
-        """The rows of so many seeds, tried at the same time."""
-        tried: list[Tried] = play(self.method, seeds, self.kit, self.own, doors.ask)
-        asked = [one for one in tried if one.candidates is not None]
-        if hasattr(self.method, "settle"):
-            self.method.settle([c for one in asked for c in one.candidates or []], self.material, self.own)
-        made = [row for one in asked for row in made_of(self.name, one, self.recipe)]
-        self.tried += len(seeds)
-        self.unasked += len(tried) - len(asked)
-        self.made += made
-        return made
-
-    def notes(self, seeds: int) -> dict[str, Any]:
-        """What is to be told of the method."""
-        fell = Counter(made.fell.reason for made in self.made if made.fell)
-        said: dict[str, Any] = {
-            "seeds": seeds,
-            "tried": self.tried - self.unasked,
-            "candidates": len(self.made),
-            "passed_own_checks": len(self.made) - fell.total(),
-            "fell": dict(sorted(fell.items())),
-            "requests": round(sum(made.tried.requests * made.share for made in self.made)),
-            "tokens": round(sum(made.tried.tokens * made.share for made in self.made)),
-            "cost": round(sum(made.tried.cost * made.share for made in self.made), 6),
-        }
-        return {**said, "stopped": self.stopped} if self.stopped else said
-
-
-class _Yield:
-    """Whether a method goes on: the share of its candidates that pass its own checks and the cheap gates.
-
-    The gates are asked when twice as many seeds were tried as the last time: they read all of combined.
-    """
-
-    def __init__(self, evidence: Evidence, folder: Folder, recipe: Recipe):
-        self.evidence, self.folder, self.recipe = evidence, folder, recipe
-        self.gates: Gates | None = None
-        self.asked: dict[str, int] = {}
-
-    def too_low(self, work: _Work) -> bool:
-        """Whether the method is to stop; then it says why."""
-        least, tried = self.recipe.generations.min_yield, work.tried - work.unasked
-        if not work.made or tried < 2 * self.asked.get(work.name, 0):
-            return False
-        self.asked[work.name] = tried
-        fell = Counter(made.fell.reason for made in work.made if made.fell)
-        whole = [made for made in work.made if not made.fell]
-        if len(whole) >= least * len(work.made) and whole:
-            fell += Counter(fall.reason for _, fall in self._falls(whole, work).values())
-        passed = len(work.made) - fell.total()
-        if passed >= least * len(work.made):
-            return False
-        most = ", ".join(f"{reason} {n:,}" for reason, n in fell.most_common(3))
-        work.stopped = (
-            f"stopped after {tried:,} seeds: {passed:,} of {len(work.made):,} candidates passed its checks and the gates, "
-            f"fewer than generations.min_yield asks for ({least:.0%}); most fell for {most}"
-        )
-        return True
-
-    def _falls(self, made: Sequence[Made], work: _Work) -> dict[bytes, tuple[str, Fall]]:
-        if self.gates is None:
-            self.gates = Gates.of(self._stream, self.folder, self.recipe)
-        rows = contents_of(made)
-        rows = rows.append_column("row_id", uuids([one.row_id for one in made]))
-        rows = rows.append_column("kind", pa.array([one.candidate.kind for one in made]))
-        rows = rows.append_column("source", pa.array([f"generated:{one.method}" for one in made]))
-        return self.gates.check(rows).falls
-
-    def _stream(self, sql: str) -> Iterator[pa.RecordBatch]:
-        with self.evidence.reading() as con:
-            yield from con.sql(sql).to_arrow_reader(8192)
-
-
-def _reward(recipe: Recipe) -> Callable[[Any, str | None], float | None]:
-    """The reward model's rating of a conversation; None where it has none.
-
-    Raises:
-        SftError: the recipe names no reward model.
-    """
-    if recipe.rewards.model is None:
-        raise SftError("generations.methods.preferences.rated_by is reward: name the model in rewards.model, or say `judge`")
-    from sft_assets.models.reward import RewardModel
-
-    model = RewardModel(recipe.rewards.model)
-
-    def rate(messages: Any, tools: str | None) -> float | None:
-        ((_, found),) = next(iter(model.rewards([(messages, tools)])))
-        return found.reward if found.status == "scored" else None
-
-    return rate
+def _progress(evidence: Evidence, before: int, total: int, finished: int) -> None:
+    evidence.progress(before + finished, total)
 
 
 def _notes(section: Generations, doors: Doors, methods: dict[str, Any]) -> dict[str, Any]:

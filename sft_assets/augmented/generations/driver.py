@@ -21,18 +21,33 @@ AskAll = Callable[[Sequence[Ask]], Iterable[tuple[Ask, Reply]]]
 
 @dataclass
 class Tried:
-    """A seed and what came of it. candidates: None where a cap came first. prompts: what was asked, by the hash of the prompt
-    file: the model and the parameters. requests: calls that it took, whenever they were made; tokens and cost: of these."""
+    """A seed and what came of it. candidates: None where a cap came first. asked: by the hash of each prompt file, the
+    values that model and parameters had. requests: calls that it took, whenever they were made; tokens and cost: of these."""
 
     seed: Seed
     candidates: list[Candidate] | None = None
-    prompts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    asked: dict[str, dict[str, set[Any]]] = field(default_factory=dict)
     requests: int = 0
     tokens: int = 0
     cost: float = 0.0
 
+    @property
+    def prompts(self) -> dict[str, dict[str, Any]]:
+        """Model and parameters by the hash of each prompt file; of several values all, in an order of their own."""
+        return {
+            sha: {name: next(iter(values)) if len(values) == 1 else sorted(values) for name, values in sorted(named.items())}
+            for sha, named in sorted(self.asked.items())
+        }
 
-def play(method: Any, seeds: Sequence[Seed], kit: Kit, section: Any, ask_all: AskAll) -> list[Tried]:
+
+def play(
+    method: Any,
+    seeds: Sequence[Seed],
+    kit: Kit,
+    section: Any,
+    ask_all: AskAll,
+    progress: Callable[[int], None] = lambda finished: None,
+) -> list[Tried]:
     """What comes of seeds, in their order."""
     tried = [Tried(seed) for seed in seeds]
     steps: list[Steps] = [method.generate(seed, kit, section) for seed in seeds]
@@ -50,6 +65,7 @@ def play(method: Any, seeds: Sequence[Seed], kit: Kit, section: Any, ask_all: As
                 steps[n].close()
             elif (more := _advance(tried[n], steps[n], [replies[n][place] for place in range(len(asks))])) is not None:
                 waiting[n] = more
+        progress(len(seeds) - len(waiting))
     return tried
 
 
@@ -66,7 +82,9 @@ def _advance(tried: Tried, steps: Steps, replies: list[Reply] | None) -> Sequenc
 
 
 def _note(tried: Tried, ask: Ask, reply: Reply) -> None:
-    tried.prompts[ask.call.prompt] = {"model": ask.model, **ask.call.params}
+    named = tried.asked.setdefault(ask.call.prompt, {})
+    for name, value in {"model": ask.model, **ask.call.params}.items():
+        named.setdefault(name, set()).add(value)
     tried.requests += 1
     tried.tokens += reply.prompt_tokens + reply.completion_tokens
     tried.cost += reply.cost

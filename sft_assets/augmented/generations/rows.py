@@ -201,7 +201,7 @@ def table_of(made: Sequence[Made], names: Mapping[str, str], seed: int, masks: S
         "document": texts([m.tried.seed.chunk.document if m.tried.seed.chunk else None for m in made]),
         "spans": pa.array([[span._asdict() for span in m.candidate.spans] for m in made], pa.list_(SPAN)),
         "prompts": texts([_json({names.get(sha, sha): sha for sha in sorted(m.tried.prompts)}) for m in made]),
-        "model": texts([", ".join(sorted({label(p["model"]) for p in m.tried.prompts.values()})) or None for m in made]),
+        "model": texts([_models(m.tried) for m in made]),
         "parameters": texts([_json({names.get(sha, sha): p for sha, p in sorted(m.tried.prompts.items())}) for m in made]),
         "choices": texts([_json(m.candidate.choices) for m in made]),
         "seed": pa.array([seed] * len(made), pa.int64()),
@@ -229,6 +229,11 @@ def contents_of(made: Sequence[Made]) -> pa.Table:
             "tools": pa.array([m.candidate.tools for m in some], pa.string()),
         }
     )
+
+
+def _models(tried: Tried) -> str | None:
+    """Every model that was asked; None: none was, as where a reward model rated what was there."""
+    return ", ".join(sorted({label(model) for named in tried.asked.values() for model in named["model"]})) or None
 
 
 def _cell(made: Made) -> dict[str, Any]:

@@ -159,11 +159,11 @@ def words_of(text: str) -> frozenset[str]:
 def span_for(answer: str, question: str, quote: str, chunk: Chunk) -> Span | None:
     """What of the document an answer rests on; None: nothing.
 
-    That is its quote, where it stands in the chunk and has a word of the answer that is not the question's; an answer that adds
-    no word to the question, as "Yes.", needs a quote of three words or more that says more than the question. A shorter one grows
-    to its sentence. Without such a quote it is the shortest run of at most three sentences that has four fifths of the words which
-    the answer adds to the question, at least two: so a model that cannot quote may still have read what it was shown, and a
-    made-up answer finds no such sentences.
+    That is its quote, where it stands in the chunk and has a word of the answer that is not the question's. A quote of less than
+    three words grows to its sentence; an answer that adds no word to the question, as "Yes.", needs a longer one, which does add
+    some. Without such a quote it is the shortest run of at most three sentences that has four fifths of the words which the
+    answer adds to the question, at least two: so a model that cannot quote may still have read what it was shown, and a made-up
+    answer finds no such sentences.
     """
     asked = words_of(question)
     own = words_of(answer) - asked

@@ -39,8 +39,8 @@ Steps = Generator[Sequence[Ask], Sequence[Reply], list[Candidate]]
 
 @dataclass(frozen=True)
 class Kit:
-    """prompts: those that the method names, by name. model: writes; checker: checks; judge: rates answers by rubrics. reward: what
-    the reward model gives a conversation, with its tools (None: nothing, it is too long for instance). seed: the recipe's."""
+    """prompts: those that the method names, by name. model: writes; checker: checks; judge: rates answers by rubrics. seed: the
+    recipe's. reward: what the reward model gives a conversation with its tools; None: nothing, it is too long for instance."""
 
     prompts: Mapping[str, Prompt]
     model: str

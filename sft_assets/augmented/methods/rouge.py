@@ -35,7 +35,7 @@ def rouge_l(a: str, b: str) -> float:
 
 
 class Pool:
-    """Instructions, of which the nearest to another is found: 4 ms among 20,000."""
+    """Instructions, of which the nearest to another is found: under 10 ms among 20,000."""
 
     def __init__(self, texts: Iterable[str] = ()):
         self._codes: dict[str, str] = {}
