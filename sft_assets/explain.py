@@ -179,7 +179,7 @@ def _generated(con: duckdb.DuckDBPyConnection, row_id: str, states: Sequence[str
     cursor = con.execute(
         f"""
         SELECT g.method, g.source, g.license, g.model, g.document, g.spans, g.prompts, g.parameters, g.choices, g.seed,
-            g.attempt, g.topic_name, g.wanted, g.parents, g.edits, t.messages
+            g.attempt, g.topic_name, g.wanted, g.parents, g.edits, g.draft, t.messages
         FROM {versions["generations"].table} AS g LEFT JOIN store.contents AS t USING (content_hash) WHERE row_id = ?::UUID
         """,
         [row_id],
@@ -217,6 +217,8 @@ def _generated(con: duckdb.DuckDBPyConnection, row_id: str, states: Sequence[str
         [tuple(e[:2]) for e in orjson.loads(made["edits"] or "[]")],
     )
     life = Life(row_id, made["source"], f"made by {made['method']}", None, [step], messages_of(made["messages"]))
+    if made["draft"]:
+        life.messages = [Message(role, text) for role, text in orjson.loads(made["draft"])]
     for state in states[states.index("augmented") :]:
         life.steps.append(_step(con, state, row_id, row_id, versions))
         if life.steps[-1].verdict != "kept":

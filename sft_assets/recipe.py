@@ -316,6 +316,7 @@ class RowBudget(Budget):
 
 
 CAPS = set(Budget.model_fields)  # of one run: they change no result
+OF_METHODS = frozenset({"generations", "generation_checks", "generation_scores", "augmented"})
 # what an asset reads of the sections of others, because it runs their functions
 BORROWED: dict[str, dict[str, set[str]]] = {
     "chunks": {"combined": {"masks"}},
@@ -573,7 +574,7 @@ class Generations(Budget):
     model: str = Field(default=EMBEDDED, description="of the endpoint that OPENAI_BASE_URL names")
     checker: str | None = Field(default=None, description="the model that checks what was made; default: `model`")
     seed: int = Field(default=0, ge=0, lt=2**31)
-    oversample: float = Field(default=1.5, ge=1, le=20, description="rows tried for, per row that is missing")
+    oversample: float = Field(default=2.0, ge=1, le=20, description="rows tried for, per row that is missing")
     trial: int = Field(
         default=32, ge=1, description="seeds of a method that are tried together; the yield is looked at after each"
     )
@@ -683,6 +684,12 @@ class Recipe(Section):
                     )
         return self
 
+    @model_validator(mode="after")
+    def _reward_has_a_model(self) -> Recipe:
+        if self.generation_scores.reward and self.rewards.model is None:
+            raise ValueError("generation_scores.reward is a gate, but rewards.model names no model for it")
+        return self
+
     def _asked(self) -> dict[str, list[str | None]]:
         """The models that each section's money is spent on."""
         made, pairs = self.generations, self.generations.methods.preferences
@@ -750,6 +757,8 @@ class Recipe(Section):
             own["sources"] = sorted(said, key=lambda e: str(e["name"]))
         if asset == "combined":
             own["max_quarantined"] = self.raw.max_quarantined
+        if asset in OF_METHODS and not any(method is not None for _, method in self.generations.methods):
+            return {}  # nothing is generated: nothing of this matters
         for section, fields in BORROWED.get(asset, {}).items():
             own[section] = getattr(self, section).model_dump(mode="json", include=fields)
         return own

@@ -140,7 +140,7 @@ def where(stand: Stand, decision: Wanted) -> State:
     state, reason = stand.state, stand.reason
     if stand.generated:
         if stand.content_hash is None:
-            raise SftError(f"was left out by {state} ({reason}): the model gave no text that could be a row")
+            raise SftError(f"was left out by {state} ({reason}): what the model gave is no whole row")
         return "augmented"
     if stand.content_hash is None and not state:
         raise SftError("is a record that gives other rows: name those")

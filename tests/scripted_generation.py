@@ -38,7 +38,7 @@ NOUNS = (
     "crane", "barrel", "lantern", "anchor", "customs", "ferry", "ledger", "captain", "tower", "market", "bridge", "cellar",
     "sail", "net", "rope", "tide", "quay", "kitchen", "baker", "clock", "bell", "orchard", "mill", "cart", "lamp", "pilot",
     "harvest", "winter", "storm", "garden", "library", "window", "shutter", "copper", "timber", "salt", "herring", "wool",
-    "glass", "violin", "letter", "stair", "chapel", "school", "doctor", "tailor", "miner", "canal", "lock", "dike",
+    "glass", "violin", "parcel", "stair", "chapel", "school", "doctor", "tailor", "miner", "canal", "lock", "dike",
 )
 ADJECTIVES = (
     "salty", "narrow", "ancient", "quiet", "heavy", "golden", "crooked", "hollow", "bright", "patient", "rusty", "gentle",
@@ -49,7 +49,7 @@ VERBS = (
     "supports", "hides", "paints", "outlives", "shelters", "delays", "orders", "lights", "crosses",
 )
 REQUIREMENTS = (
-    "It must name the {n}.", "Avoid every {n}.", "Use at most six sentences.", "Do not praise the {n}.", "Include a {n}.",
+    "It must name the {n}.", "Avoid every {n}.", "Use at most six lines.", "Do not praise the {n}.", "Include a {n}.",
     "Compare it with the {n}.", "Write without the {n}.", "Only the {n} counts.", "Be sure to mention a {n}.",
     "Say it in the style of a {n}.", "End with the {n}.", "Begin with a {n}.",
 )
@@ -60,14 +60,14 @@ TOWNS = (
 # fmt: on
 
 
-def prose(salt: str, sentences: int = 3) -> str:
+def prose(salt: str, sentences: int = 2) -> str:
     """Sentences that no other salt gives."""
     draw = random.Random(salt)
 
     def one() -> str:
         a, b, c, d = draw.sample(NOUNS, 4)
         x, y, z = draw.sample(ADJECTIVES, 3)
-        return f"The {x} {a} {draw.choice(VERBS)} the {y} {b}, as a {c} of the town {draw.choice(VERBS)} the {z} {d}."
+        return f"The {x} {a} {draw.choice(VERBS)} the {y} {b}, and one {c} of the town {draw.choice(VERBS)} the {z} {d}."
 
     return " ".join(one() for _ in range(sentences))
 
@@ -102,7 +102,7 @@ def nearly(text: str) -> str:
 
 # ---------------------------------------------------------------------------------------------------- what is there already
 
-ITEMS = tuple(question(f"exam {n}", f" of exam number {n}") for n in range(6))  # of the benchmark
+ITEMS = tuple(question(f"exam {n}", f" of the {n} exam") for n in ("May", "June", "July", "August", "autumn", "winter"))
 LEAKED = ITEMS[0]  # a source row has it too, and is dropped for it
 RIGA = source("Riga"), f"First, {prose('one Riga')}", f"Perhaps {prose('another Riga')}"  # one prompt, two answers
 PAIRS = [(source(town), prose(f"won {town}"), prose(f"lost {town}")) for town in ("Genoa", "Izmir")]
@@ -125,11 +125,13 @@ LETTERS = f"""The harbour office of Ostend keeps all letters of the pilots in 12
 Each chest has two locks, and two people hold the keys. The oldest letter was written by a pilot who had lost his boat in fog.
 The office shows it on the first Sunday of each month, and it lends nothing to other museums, since the ink fades in the light.
 """
-SECRETS = """The private notes of the shipyard say that its keels are laid on blocks of elm. The yard has 9 slipways, of which two are
-under a roof. Its carpenters season the oak in sea water for a whole year before it is sawn, and they sell what is crooked.
+SECRETS = """The private notes of the shipyard say that its keels are laid on blocks of elm. The yard has 9 slipways, of which
+two are under a roof. Its carpenters season the oak in sea water for a whole year before it is sawn, and what is crooked is
+sold.
 """
-BROKEN = """The rope walk of the town is a shed of 300 metres. Spinners walk backwards in it with hemp around their waists. A boy turns
-the wheel, and at noon everybody eats under the lime trees. What they spin in a week is enough for the rigging of a sloop.
+BROKEN = """The rope walk of the town is a shed of 300 metres. Spinners walk backwards in it with hemp around their waists. A
+boy turns the wheel, and at noon everybody eats under the lime trees. What they spin in a week is enough for the rigging of
+a sloop.
 """
 
 
@@ -166,9 +168,10 @@ GROUNDED = {
                  no_to="answerable", mended=("Who feeds the cattle of Fundy?", "The marshes give hay for 200 cattle.", HAY)),
         Grounded("How large can the tide in the bay of fundy be?", ("method", "duplicate_question")),
         Grounded("What does the author say about the ice?", ("method", "mentions_text"),
-                 mended=("What does the text say about the ice?", "It is as high as a man.", "")),
+                 mended=("What does the author say about the ice?", "It is as high as a man.", "")),
         Grounded("How long is the ferry under way?", ("method", "unparsed"), raw='{"answer": "It needs 3 hou'),
-        Grounded("What drove the old mill?", ("method", "not_grounded"), REFUSAL, mended=("What drove the old mill?", REFUSAL, "")),
+        Grounded("What drove the old mill?", ("method", "not_grounded"), REFUSAL,
+                 mended=("What drove the old mill?", REFUSAL, "")),
         Grounded(QA[0], ("exact_duplicates", "exact_duplicate"), QA[1], "they pick the herring out by hand"),
         Grounded(ITEM, ("benchmarks", "benchmark_item"), "It has a roof of Welsh slate.", ROOF),
     ),
@@ -209,6 +212,7 @@ EXACT, NEAR, ITEM_END = (
     ("exact_duplicates", "exact_duplicate"), ("near_duplicates", "near_duplicate"), ("benchmarks", "benchmark_item"),
 )  # fmt: skip
 RULES = ("rules", "refusal")
+EITHER = ("", "either")  # of two that are the same one stays, whichever it is
 MADE: dict[str, dict[str, Case]] = {  # by method and town
     "self_instruct": {
         "Aarhus": _method("rouge", nearly(source("Bergen"))),
@@ -223,6 +227,8 @@ MADE: dict[str, dict[str, Case]] = {  # by method and town
         "Jaffa": Case(EXACT, LEAKED, answer=prose("leaked")),  # of a row that decontaminated dropped
         "Malaga": _method("truncated", question("self cut"), answer=prose("self cut"), cut=True),
         "Naples": _method("empty", question("self empty"), answer=" "),
+        "Kiel": Case(EITHER, SAME),
+        "Lisbon": Case(EITHER, SAME),
     },
     "evol_instruct": {
         "Aarhus": _method("unchanged", source("Aarhus").upper()),
@@ -237,7 +243,7 @@ MADE: dict[str, dict[str, Case]] = {  # by method and town
         "Jaffa": Case(EXACT, source("Kiel"), answer=output("Kiel")),
         "Lisbon": Case(NEAR, source("Malaga"), answer=nearly(output("Malaga"))),
         "Naples": Case(ITEM_END, ITEMS[2]),
-        "Ostend": Case(("one_another", "exact_duplicate"), TWIN[0], answer=TWIN[1]),
+        "Ostend": Case(EITHER, TWIN[0], answer=TWIN[1]),
         "Porto": Case(RULES, question("evol declined"), answer=DECLINED),
     },
     "personas": {
@@ -250,7 +256,7 @@ MADE: dict[str, dict[str, Case]] = {  # by method and town
         "Hull": Case(EXACT, source("Trieste"), answer=output("Trieste")),
         "Izmir": Case(NEAR, source("Split"), answer=nearly(output("Split"))),
         "Jaffa": Case(ITEM_END, ITEMS[3]),
-        "Porto": Case(("one_another", "exact_duplicate"), TWIN[0], answer=TWIN[1]),
+        "Ostend": Case(EITHER, TWIN[0], answer=TWIN[1]),
     },
 }
 
@@ -272,7 +278,7 @@ ANSWERED: dict[str, Answers] = {
     "Cadiz": Answers(("method", "unrated"), f"{UNRATED} {prose('unrated 1')}", f"{UNRATED} {prose('unrated 2')}"),
     "Dover": Answers(("method", "equal_answers"), output("Dover"), f" {output('Dover')}\n"),
     "Emden": Answers(("method", "truncated"), prose("cut 1"), prose("cut 2"), cut=True),
-    "Faro": Answers(RULES, f"{GOOD} I'm sorry, but I can't help with that.", f"{BAD} {prose('refused')}"),
+    "Faro": Answers(RULES, REFUSAL, f"{BAD} {prose('refused')}"),
     "Genoa": Answers(EXACT, f"{GOOD} {PAIRS[0][1]}", f"{BAD} {PAIRS[0][2]}"),
     "Hull": Answers(ITEM_END, f"{GOOD} {prose('item')}", f"{BAD} {ITEMS[4]}"),
     "Izmir": Answers(NEAR, nearly(f"{GOOD} {PAIRS[1][1]}"), f"{BAD} {PAIRS[1][2]}"),
@@ -283,6 +289,7 @@ BY_ROW = {
 }
 PROMPTS: dict[str, tuple[End, Answer]] = {  # rows without an answer, and the answer
     question("prompt good"): (ACCEPTED, chat(prose("prompt good"))),
+    question("prompt mumble"): (ACCEPTED, chat(f"{UNRATED} {prose('prompt mumble')}")),
     question("prompt email"): (ACCEPTED, chat(f"{prose('prompt email')} Write to {EMAIL} before you come.")),
     question("prompt refusal"): (RULES, chat(REFUSAL)),
     question("prompt cut"): (("method", "truncated"), chat(prose("prompt cut"), finish="length")),
@@ -323,7 +330,7 @@ def script(request: Request) -> Answer:
         case ["equal", "reason"]:
             return _json(equal=EQUAL.get(data["second"], "no"), reason="Scripted.")
         case ["reason", "score"]:
-            return _rated(data["answer"], len(schema["properties"]["score"]["enum"]))
+            return _rated(data["assistant"], len(schema["properties"]["score"]["enum"]))
         case _:
             return _about_a_document(wanted, data)
 
@@ -332,7 +339,7 @@ def pieces(body: Mapping[str, Any]) -> dict[str, str]:
     """The data in a request, by its names; the last of those that have one."""
     said = "\n".join(str(turn["content"]) for turn in body["messages"] if turn["role"] == "user")
     found: dict[str, str] = {}
-    for nonce, name, text in re.findall(r"^\[([0-9a-f]{6}) (\w+)\]\n(.*?)(?=\n\[\1 )", said, re.MULTILINE | re.DOTALL):
+    for nonce, name, text in re.findall(r"^\[([0-9a-f]{6}) (?!end\])(\w+)\]\n(.*?)(?=\n\[\1 )", said, re.MULTILINE | re.DOTALL):
         assert nonce
         found[name] = text
     return found
@@ -358,8 +365,6 @@ def _instructed(body: Mapping[str, Any], data: Mapping[str, str], salt: str) -> 
         row = shown[0]
     else:
         method, row = "personas" if "persona" in data else "evol_instruct", data["instruction"]
-    if method == "self_instruct" and row in (source("Kiel"), source("Lisbon")):
-        return _json(instruction=SAME)
     case = BY_ROW[method].get(row)
     if case is None:
         since = " since 1840" if "1840" in row else ""
@@ -371,15 +376,17 @@ def _instructed(body: Mapping[str, Any], data: Mapping[str, str], salt: str) -> 
 def _rated(answer: str, highest: int) -> Answer:
     if answer.startswith(UNRATED):
         return chat("I would rather not.")
-    score = highest if answer.startswith(GOOD) else 2 if answer.startswith(BAD) else 3
+    score = highest if answer.startswith((GOOD, REFUSAL)) else 2 if answer.startswith(BAD) else 3
     return _json(reason="Scripted.", score=score)
 
 
 def _about_a_document(wanted: set[str], data: Mapping[str, str]) -> Answer:
     if wanted == {"questions"}:
         document = next((name for mark, name in MARKS.items() if mark in data["text"]), None)
-        return chat('{"questions": ["What is') if document is None else _json(questions=[c.question for c in GROUNDED[document]])
-    case = QUESTIONS[data["user"]] if data["user"] in QUESTIONS else None
+        return (
+            chat('{"questions": ["What is') if document is None else _json(questions=[c.question for c in GROUNDED[document]])
+        )
+    case = QUESTIONS.get(data["user"])
     if wanted == {"answer", "quote"}:
         assert case is not None
         return _json(answer=case.answer, quote=case.quote) if case.raw is None else chat(case.raw)
@@ -460,6 +467,7 @@ def recipe(**sections: Any) -> dict[str, Any]:
         "gaps": {"targets": {"difficulty": {"hard": 0.5}}, "share": 1.0},
         "generations": {"model": MODEL, "methods": METHODS},
         "generation_scores": {"likelihood": False},
+        "exported": {"test_share": 0.3},
         "models": {MODEL: {"price": {"input": 1000, "output": 2000}}},
         **sections,
     }

@@ -10,14 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sft_assets.augmented.candidate import Candidate, Cell, Chunk, Fall, Seed
+from sft_assets.augmented.asset import stricter
+from sft_assets.augmented.candidate import Candidate, Cell, Fall, Seed
 from sft_assets.augmented.gates.placing import place
 from sft_assets.augmented.generations.driver import Tried, groups, play
 from sft_assets.augmented.generations.rows import contents_of, made_of, obligations, table_of
 from sft_assets.augmented.methods.kit import Ask, Kit, Steps
 from sft_assets.models.door import Call, Reply
 from sft_assets.models.door.caps import Caps, Cost, Spent
-from sft_assets.recipe import Budget, Recipe
+from sft_assets.recipe import Budget, Limits, Recipe
 from sft_assets.record import Message
 from tests.method_bench import MODEL, ok, parent
 
@@ -104,9 +105,11 @@ def test_a_seed_of_which_nothing_comes_says_so() -> None:
 
 
 @given(st.integers(0, 40), st.integers(1, 9))
-def test_groups_are_the_seeds_in_their_order(n: int, size: int) -> None:
+def test_groups_are_the_seeds_in_their_order_a_trial_first(n: int, size: int) -> None:
     all_seeds = [Seed(index=i) for i in range(n)]
-    assert [seed for group in groups(all_seeds, size) for seed in group] == all_seeds
+    made = list(groups(all_seeds, size))
+    assert [seed for group in made for seed in group] == all_seeds
+    assert all(made) and (not made or len(made[0]) == min(n, size))
 
 
 # ------------------------------------------------------------------------------------------------------------ caps
@@ -139,6 +142,9 @@ def test_what_is_made_of_texts_has_the_obligations_of_all_of_them(licenses: list
     assert obligations(licenses) == all_of_them
 
 
+VERSION = ("p" * 64, MODEL)
+
+
 def tried(*candidates: Candidate, seed: Seed | None = None) -> Tried:
     asked: dict[str, dict[str, set[Any]]] = {"p" * 64: {"model": {MODEL}, "temperature": {0.0}, "max_tokens": {9}}}
     return Tried(seed or Seed((parent("Hi?", "Ho."),)), list(candidates), asked, requests=4, tokens=100, cost=0.5)
@@ -150,7 +156,7 @@ def answer(text: str, **fields: Any) -> Candidate:
 
 def test_secrets_are_masked_in_generated_rows_and_in_the_evidence_of_those_that_fell() -> None:
     good, bad = answer("Write to ann@corp-mail.com."), answer("x", fell=Fall("no", {"said": "ann@corp-mail.com"}))
-    rows = list(made_of("answers", tried(good, bad), Recipe()))
+    rows = list(made_of("answers", tried(good, bad), Recipe(), VERSION))
     table = table_of(rows, {}, 0, Recipe().combined.masks)
     assert rows[0].candidate.messages[-1].content == "Write to <EMAIL>."
     assert [edit.what for edit in rows[0].edits] == ["masked_email"]
@@ -158,23 +164,28 @@ def test_secrets_are_masked_in_generated_rows_and_in_the_evidence_of_those_that_
 
 
 def test_an_invalid_row_falls_at_validation_with_its_reason() -> None:
-    (made,) = made_of("answers", tried(answer("  ")), Recipe())
+    (made,) = made_of("answers", tried(answer("  ")), Recipe(), VERSION)
     assert (made.stage, made.fell and made.fell.reason) == ("validation", "empty_answer")
 
 
-def test_a_row_under_a_licence_that_is_not_allowed_falls() -> None:
-    recipe = Recipe.model_validate({"combined": {"allowed_licenses": ["MIT"]}})
-    chunk = Chunk(b"c" * 16, "a.md", (), 0, 4, "Text", "en", "gpl-3.0")
-    of_two = Seed((parent("Hi?", "Ho.", license="mit"),), chunk)
-    (made,) = made_of("answers", tried(answer("It is me."), seed=of_two), recipe)
-    assert made.fell == Fall("license", {"license": "gpl-3.0"})
-    (fine,) = made_of("answers", tried(answer("It is me."), seed=Seed((parent("Hi?", "Ho.", license="mit"),))), recipe)
-    assert fine.fell is None
+def test_what_is_no_whole_row_is_a_draft_and_no_content() -> None:
+    cut = Candidate([Message("user", "Mail ann@corp-mail.com?")], fell=Fall("truncated"))
+    rows = list(made_of("answers", tried(cut), Recipe(), VERSION))
+    table = table_of(rows, {}, 0, Recipe().combined.masks)
+    assert (table["content_hash"].to_pylist(), table["draft"].to_pylist()) == ([None], ['[["user","Mail <EMAIL>?"]]'])
+
+
+def test_a_secret_at_the_end_of_what_is_shown_is_masked_before_it_is_cut() -> None:
+    for name, text in (("reply", "x " * 295 + "ann@corp-mail.com"), ("reply_ends", "ann@corp-mail.com" + " x" * 295)):
+        table = table_of(
+            list(made_of("answers", tried(answer("x", fell=Fall("no", {name: text}))), Recipe(), VERSION)), {}, 0, ["email"]
+        )
+        assert "ann@" not in str(table["detail"]) and "corp-mail" not in str(table["detail"])
 
 
 def test_ids_tell_apart_what_was_made_in_another_way_and_stay_when_made_again() -> None:
     def ids(seed: Seed, *candidates: Candidate) -> list[bytes]:
-        return [made.row_id for made in made_of("answers", tried(*candidates, seed=seed), Recipe())]
+        return [made.row_id for made in made_of("answers", tried(*candidates, seed=seed), Recipe(), VERSION)]
 
     one, two = seeds("Hi?", "Hello?")
     some = [
@@ -188,23 +199,32 @@ def test_ids_tell_apart_what_was_made_in_another_way_and_stay_when_made_again() 
 
 
 def test_the_cost_of_a_seed_is_shared_by_its_candidates() -> None:
-    rows = list(made_of("answers", tried(answer("a"), answer("b", fell=Fall("no"))), Recipe()))
+    rows = list(made_of("answers", tried(answer("a"), answer("b", fell=Fall("no"))), Recipe(), VERSION))
     table = table_of(rows, {}, 0, ())
     assert table["cost"].to_pylist() == [0.25, 0.25]
     assert table["requests"].to_pylist() == [2, 2]
 
 
 def test_a_candidate_without_a_text_is_a_row_without_a_content() -> None:
-    rows = list(made_of("answers", tried(Candidate([], fell=Fall("unparsed"))), Recipe()))
+    rows = list(made_of("answers", tried(Candidate([], fell=Fall("unparsed"))), Recipe(), VERSION))
     assert len(contents_of(rows)) == 0
     assert table_of(rows, {}, 0, ())["content_hash"].to_pylist() == [None]
 
 
 def test_the_cell_that_a_row_was_made_for_is_told() -> None:
     seed = Seed((parent("Hi?", "Ho."),), cell=Cell(3, "sums", "hard", "short", "en", "single"))
-    table = table_of(list(made_of("answers", tried(answer("a"), seed=seed), Recipe())), {}, 0, ())
+    table = table_of(list(made_of("answers", tried(answer("a"), seed=seed), Recipe(), VERSION)), {}, 0, ())
     assert (table["topic_id"].to_pylist(), table["topic_name"].to_pylist()) == ([3], ["sums"])
     assert table["wanted"].to_pylist() == ['{"difficulty":"hard","language":"en","length":"short","turns":"single"}']
+
+
+# ------------------------------------------------------------------------------------------------------------ thresholds
+
+
+def test_generated_rows_are_held_to_the_stricter_of_two_limits() -> None:
+    of_all = {"ifd": Limits(drop_above=0.8, review_below=0.1), "helpfulness": Limits(drop_below=2)}
+    both = stricter(of_all, {"ifd": Limits(drop_above=1.0, review_below=0.2)})
+    assert both == {"ifd": Limits(drop_above=0.8, review_below=0.2), "helpfulness": Limits(drop_below=2)}
 
 
 # ------------------------------------------------------------------------------------------------------------ placing

@@ -97,7 +97,7 @@ def test_reordered_rows_run_raw_again_and_stop_there(folder: Folder) -> None:
 
 def test_an_appended_duplicate_stops_at_deduped_and_is_put_on_the_map(folder: Folder) -> None:
     write(folder.sources / "first.jsonl", [row(i) for i in range(30)] + [row(4)])
-    assert run(folder) == ["raw", "combined", "deduped", "map"]
+    assert run(folder) == ["raw", "combined", "deduped", "generation_checks", "map"]
 
 
 ALL_THAT_ROWS_REACH = [
@@ -116,7 +116,13 @@ def test_a_new_benchmark_stops_where_nothing_leaks(folder: Folder) -> None:
     (folder.benchmarks / "more.jsonl").write_text(
         '{"question": "Which of the seven bells of Ghent rings first on a winter morning?", "answer": "3"}\n'
     )
-    assert run(folder) == ["benchmarks", "contamination_candidates", "decontaminated", "contamination_judgements"]
+    assert run(folder) == [
+        "benchmarks",
+        "contamination_candidates",
+        "decontaminated",
+        "contamination_judgements",
+        "generation_checks",
+    ]
 
 
 def test_a_changed_licence_reaches_the_export(folder: Folder) -> None:
@@ -139,6 +145,7 @@ def life(folder: Folder, what: str) -> str | None:
     return found.row_id
 
 
+GENERATED = ["generations", "generation_checks", "generation_scores", "augmented"]
 SECTIONS: list[tuple[str, dict[str, Any], list[str]]] = [
     ("raw", {"max_quarantined": 30}, ["raw", "combined"]),  # combined stops at the same limit
     ("combined", {"seed": 5}, ["combined"]),
@@ -162,10 +169,9 @@ SECTIONS: list[tuple[str, dict[str, Any], list[str]]] = [
     ("map", {"max_dropped": 7}, ["map"]),
     ("chunks", {"size": 500}, ["chunks"]),
     ("gaps", {"tail": 0.4}, ["gaps"]),
-    ("generations", {"oversample": 2}, ["generations"]),
+    ("generations", {"oversample": 2}, []),  # nothing is generated
     ("generations", {"money": 5, "minutes": 10, "calls": 1, "tokens": 1}, []),
-    ("generation_scores", {"judge": True}, ["generation_scores"]),
-    ("augmented", {"thresholds": {"ifd": {"drop_above": 1.2}}}, ["augmented"]),
+    ("generations", {"methods": {"self_instruct": {}}, "model": "a-model"}, GENERATED),  # and no cell lacks rows
     ("models", {"some-model": {"concurrency": 2, "price": {"input": 1, "output": 2}}}, []),
     ("exported", {"test_share": 0.5}, ["exported"]),
     ("engine", {"memory_limit": "1GB"}, []),
@@ -194,7 +200,7 @@ def test_named_assets_bring_their_stale_ancestors_and_nothing_below(folder: Fold
     write(folder.sources / "second.jsonl", [row(51)])
     space = Workspace.open(folder.root)
     assert space.run(["deduped"], say=lambda _: None) == ["raw", "combined", "deduped"]
-    assert list(space.plan()) == ["contamination_candidates", "decontaminated", "exported", "map"]
+    assert list(space.plan()) == ["contamination_candidates", "decontaminated", "generation_checks", "exported", "map"]
 
 
 def test_again_forces_the_named_asset_only(folder: Folder) -> None:
@@ -338,7 +344,10 @@ def test_the_sensor_asks_for_one_run_over_everything_affected(folder: Folder) ->
     asked = tick(folder, space.recipe, space.defs, space.instance).run_requests
     assert len(asked) == 1
     names = [k.to_user_string() for k in asked[0].asset_selection]
-    assert set(names) == set(EVERYTHING) - {"benchmarks"}  # in it, what is up to date when its turn comes returns at once
+    assert set(names) == set(EVERYTHING) - {
+        "benchmarks",
+        "chunks",
+    }  # in it, what is up to date when its turn comes returns at once
     space.defs.resolve_job_def(JOB).execute_in_process(
         instance=space.instance, asset_selection=asked[0].asset_selection, run_config=QUIET
     )

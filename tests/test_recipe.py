@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 import sft_assets
 from sft_assets.errors import SftError
-from sft_assets.recipe import CAPS, Recipe, Source, source_name
+from sft_assets.recipe import BORROWED, CAPS, Recipe, Source, source_name
 
 ASSETS = [name for name in Recipe.model_fields if name not in ("sources", "engine", "models")]
 
@@ -267,7 +267,10 @@ def another(annotation: Any, value: Any) -> Any:
     if get_origin(annotation) is dict:
         return {another(options[0], None): another(options[1], None)}
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return {}
+        if value is None:
+            return {}
+        name, info = next(iter(annotation.model_fields.items()))
+        return {name: another(info.annotation, getattr(value, name))}
     if annotation is bool:
         return not value
     if annotation is int:
@@ -284,19 +287,31 @@ def fields() -> list[tuple[str, str, FieldInfo]]:
     return [(s, name, info) for s, model in sections.items() for name, info in model.model_fields.items()]  # type: ignore[union-attr]
 
 
+GENERATING: dict[str, Any] = {"generations": {"methods": {"answers": {}}}}
+
+
 def changed(before: Recipe, after: Recipe) -> set[str]:
     return {asset for asset in ASSETS if before.digest(asset) != after.digest(asset)}
 
 
 @pytest.mark.parametrize(("section", "name", "info"), fields(), ids=lambda value: value if isinstance(value, str) else "")
 def test_each_field_changes_its_own_assets_digest_only(section: str, name: str, info: FieldInfo) -> None:
-    default = getattr(getattr(Recipe(), section), name)
-    after = Recipe.model_validate({section: {name: another(info.annotation, default)}})
+    before = Recipe.model_validate(GENERATING)
+    default = getattr(getattr(before, section), name)
+    after = Recipe.model_validate(
+        {**GENERATING, section: {**GENERATING.get(section, {}), name: another(info.annotation, default)}}
+    )
     assert getattr(getattr(after, section), name) != default
     expected = {section} if section != "engine" and name not in CAPS else set()
     if (section, name) == ("raw", "max_quarantined"):  # the limit of combined too
         expected = {"raw", "combined"}
-    assert changed(Recipe(), after) == expected
+    expected |= {asset for asset, borrowed in BORROWED.items() if name in borrowed.get(section, ())}
+    assert changed(before, after) == expected
+
+
+def test_without_a_method_no_section_matters_to_what_is_generated() -> None:
+    after = Recipe.model_validate({"deduped": {"threshold": 0.5}, "generations": {"seed": 4}, "likelihoods": {"model": "x"}})
+    assert changed(Recipe(), after) == {"deduped", "likelihoods"}
 
 
 SOURCE_FIELDS = {

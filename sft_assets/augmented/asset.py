@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from sft_assets import reviews
 from sft_assets.asset import state
-from sft_assets.augmented.gaps.asset import ONE_USER_TURN
+from sft_assets.augmented.gates.benchmarks import MARK
 from sft_assets.augmented.gates.duplicates import among
 from sft_assets.errors import SftError, did_you_mean
 from sft_assets.folder import Folder
@@ -39,13 +39,14 @@ DEAR = ("likelihood", "judge", "reward")  # gates that ask a model
 STYLES = ("turns", "prompt_words", "answer_words", "length", "question", "code", "math", "language", "difficulty")
 WHOLE = f"""
 SELECT s.row_id, s.content_hash, g.source, 'generated' AS origin, g.kind, g.license, g.language,
-    t.messages, t.rejected, t.tools, coalesce(k.marks, []) AS rule_names,
+    t.messages, t.rejected, t.tools,
+    list_filter(coalesce(k.marks, []), lambda m: m != '{MARK}') AS rule_names,
     coalesce(c.judge_scores, MAP {{{{}}}}) AS judge_scores, c.judge_model, c.likelihood_ifd,
     c.likelihood_likelihood AS likelihood_score, c.reward AS reward_score,
     if(len(s.generated_review) > 0, 'review', 'keep') AS verdict, s.generated_review AS review_reasons,
     c.topic_id, c.topic_name, c.topic_group, c.topic_group_name, if(c.topic_id IS NULL, NULL, 'generated') AS topic_status,
     (1 - c.topic_similarity)::FLOAT AS topic_distance, c.map_x, c.map_y, {", ".join(f"c.style_{name}" for name in STYLES)},
-    s.generated_method, s.generated_parents, s.generated_by, s.generated_review
+    s.generated_method, s.generated_parents, s.generated_chunk, s.generated_by, s.generated_review
 FROM {{table}} AS s
 JOIN {{generations}} AS g USING (row_id)
 JOIN store.contents AS t ON t.content_hash = s.content_hash
@@ -59,6 +60,7 @@ TABLE = Table(
         "content_hash": "UUID",
         "generated_method": "VARCHAR",
         "generated_parents": "UUID[]",
+        "generated_chunk": "UUID",
         "generated_by": "JSON",
         "generated_review": "VARCHAR[]",
     },
@@ -77,7 +79,7 @@ TABLE = Table(
             SELECT count(*)
             FROM {table} AS t JOIN generations AS g USING (row_id)
             LEFT JOIN generation_checks AS k USING (row_id) LEFT JOIN generation_scores AS c USING (row_id)
-            ANTI JOIN (FROM {reviewed} WHERE decision = 'keep') AS r USING (row_id)
+            ANTI JOIN (FROM {reviewed} WHERE decision != 'drop') AS r USING (row_id)
             WHERE g.reason IS NOT NULL OR k.row_id IS NULL OR k.gate IS NOT NULL OR c.row_id IS NULL
                OR likelihood_status NOT IN ('scored', 'off') OR judge_status NOT IN ('scored', 'off')
                OR reward_status NOT IN ('scored', 'off')
@@ -103,7 +105,7 @@ LISTED = 10
 @state(TABLE, deps=(*EVIDENCE, "augmented_reviews"), code=1)
 def augmented(build: Build, folder: Folder, recipe: Recipe) -> None:
     """The clustered rows, and the generated ones that passed every gate; why each of the others did not."""
-    thresholds = {**recipe.scored.thresholds, **recipe.augmented.thresholds}
+    thresholds = stricter(recipe.scored.thresholds, recipe.augmented.thresholds)
     _check_names(thresholds, folder, recipe)
     build.created = build.value(f"SELECT count(*) FROM {build.of('generations')}")
     candidates = _candidates(build)
@@ -130,6 +132,21 @@ def augmented(build: Build, folder: Folder, recipe: Recipe) -> None:
         for what, before, after in edits:
             build.edit(row_id.bytes, what, before, after)
     build.notes |= _notes(build, candidates, falls)
+
+
+def stricter(one: Mapping[str, Limits], other: Mapping[str, Limits]) -> dict[str, Limits]:
+    """Thresholds that hold a score to both: of two limits the one that lets less through."""
+    both = {name: (one.get(name, Limits()), other.get(name, Limits())) for name in {**one, **other}}
+    sides = {"drop_below": max, "review_below": max, "drop_above": min, "review_above": min}
+    return {
+        name: Limits(
+            **{
+                side: pick((value for value in (getattr(a, side), getattr(b, side)) if value is not None), default=None)
+                for side, pick in sides.items()
+            }
+        )
+        for name, (a, b) in both.items()
+    }
 
 
 def _check_names(thresholds: Mapping[str, Limits], folder: Folder, recipe: Recipe) -> None:
@@ -209,10 +226,12 @@ def _insert(build: Build, accepted: list[dict[str, Any]], marks: Mapping[UUID, l
     review = pa.array([marks[row_id] for row_id in ids], pa.list_(pa.string()))
     build.con.register("accepted", pa.table({"row_id": _uuids(ids), "generated_review": review}))
     build.insert_sql(f"""
-        SELECT g.row_id, g.content_hash, g.method AS generated_method, g.parents AS generated_parents, generated_review,
+        SELECT g.row_id, g.content_hash, g.method AS generated_method, g.parents AS generated_parents,
+            chunk_id AS generated_chunk, generated_review,
             json_merge_patch('{{}}', json_object(  -- which leaves out what is null
                 'document', document, 'spans', if(len(spans) > 0, to_json(spans), NULL), 'prompts', prompts, 'model', model,
-                'parameters', parameters, 'choices', choices, 'seed', seed, 'attempt', attempt
+                'parameters', parameters, 'choices', choices, 'seed', seed, 'attempt', attempt,
+                'kind', kind, 'license', license, 'language', language
             )) AS generated_by
         FROM {build.of("generations")} AS g JOIN accepted USING (row_id)
     """)
@@ -264,9 +283,10 @@ def _gaps(build: Build) -> dict[str, Any]:
         FROM {build.of("gaps")} AS g
         LEFT JOIN (
             SELECT topic_id, style_difficulty AS difficulty, style_length AS length, style_language AS language,
-                if(style_turns > {ONE_USER_TURN}, 'multi', 'single') AS turns, count(*) AS made
-            FROM {build.table} SEMI JOIN {build.of("generations")} USING (row_id)
-            JOIN {build.of("generation_scores")} USING (row_id) GROUP BY ALL
+                if(len(list_filter(messages, lambda m: m.role = 'user')) > 1, 'multi', 'single') AS turns, count(*) AS made
+            FROM {build.table} AS t SEMI JOIN (FROM {build.of("generations")} WHERE kind = 'sft') USING (row_id)
+            JOIN {build.of("generation_scores")} USING (row_id)
+            JOIN store.contents AS c ON c.content_hash = t.content_hash GROUP BY ALL
         ) AS m
         ON (m.topic_id, m.difficulty, m.length, m.language, m.turns)
             IS NOT DISTINCT FROM (g.topic_id, g.difficulty, g.length, g.language, g.turns)

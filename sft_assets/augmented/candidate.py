@@ -54,7 +54,7 @@ class Chunk(NamedTuple):
 
 
 class Parent(NamedTuple):
-    """A row that something is made from. rating: what `judgements` or `rewards` said of its answer, where it was asked."""
+    """A row that something is made from."""
 
     row_id: bytes
     content_hash: bytes

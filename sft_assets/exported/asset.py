@@ -38,9 +38,9 @@ TABLE = Table(
             "near duplicates, answers to one prompt, rows of one record and generated rows with their parents are on one side",
             """
             SELECT (SELECT count(*) FROM (
-                SELECT coalesce(near_group, conflict_group, record_id) AS tie
+                SELECT coalesce(near_group, conflict_group, record_id, generated_chunk) AS tie
                 FROM {table} JOIN augmented USING (row_id)
-                GROUP BY GROUPING SETS (near_group, conflict_group, record_id)
+                GROUP BY GROUPING SETS (near_group, conflict_group, record_id, generated_chunk)
                 HAVING tie IS NOT NULL AND count(DISTINCT split) > 1
             )) + (
                 SELECT count(*)
@@ -97,7 +97,7 @@ def _choose(build: Build, recipe: Recipe) -> None:
     parents = build.value(f"SELECT coalesce(max(len(generated_parents)), 0) FROM {rows_in}")
     families = "".join(f", coalesce(generated_parents[{n}], row_id) AS family_{n}" for n in range(1, parents + 1))
     rows: pa.Table = build.con.sql(f"""
-        SELECT row_id, content_hash, near_group, conflict_group, record_id{families}
+        SELECT row_id, content_hash, near_group, conflict_group, record_id, generated_chunk{families}
         FROM {rows_in} ANTI JOIN {build.ledger("dropped")} USING (row_id)
     """).to_arrow_table()
     row_id, content, *ties = (column.combine_chunks() for column in rows.columns)

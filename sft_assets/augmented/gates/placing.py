@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from sft_assets.clustered.projection.nearest import nearest
+
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
-BLOCK = 65_536  # rows that are compared at a time
 
 
 class Placed(NamedTuple):
@@ -38,13 +39,7 @@ def place(vectors: Floats, others: Floats, topics: Ints) -> Placed:
     cosines = vectors @ centres.T
     best = cosines.argmax(axis=1)
     spoken = np.abs(vectors).sum(axis=1) > 0
-    nearest, closest = np.full(n, -1, np.int64), np.full(n, -2.0, np.float32)
-    for first in range(0, len(others), BLOCK):
-        block = vectors @ others[first : first + BLOCK].T
-        there = block.argmax(axis=1)
-        values = block[np.arange(n), there]
-        nearest = np.where(values > closest, there + first, nearest)
-        closest = np.maximum(values, closest)
+    nearby = nearest(vectors, others, 1, among=False).rows[:, 0].astype(np.int64)
     topic = np.where(spoken, names[best], -1)
     similarity: Floats = np.where(spoken, cosines[np.arange(n), best], 0).astype(np.float32)
-    return Placed(topic, similarity, np.where(spoken, nearest, -1))
+    return Placed(topic, similarity, np.where(spoken, nearby, -1))

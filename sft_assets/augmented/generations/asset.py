@@ -23,6 +23,7 @@ from sft_assets.augmented.generations.gathered import Gathered, chosen
 from sft_assets.augmented.generations.rows import COLUMNS, contents_of, table_of
 from sft_assets.augmented.generations.work import Work, Yield
 from sft_assets.augmented.methods import METHODS
+from sft_assets.augmented.methods.instructions import numbered
 from sft_assets.evidence import Estimate, Evidence
 from sft_assets.folder import Folder
 from sft_assets.models.asking import BYTES_PER_TOKEN, label, settings_of
@@ -115,14 +116,20 @@ def costs(evidence: Evidence, folder: Folder, recipe: Recipe) -> list[MethodCost
 
 
 def _cost(name: str, seeds: int, prompts: dict[str, Prompt], own: Any, recipe: Recipe) -> MethodCost:
-    model = recipe.generations.model
-    price, total, calls = settings_of(recipe, model).price, Cost(), 0.0
-    for prompt, times in METHODS[name].calls(own).items():
+    method, section = METHODS[name], recipe.generations
+    total, calls, priced, models = Cost(), 0.0, True, [section.model]
+    for prompt, times in method.calls(own).items():
         calls += times
+        model = section.checker or section.model if prompt in getattr(method, "CHECKED", ()) else section.model
+        model = recipe.judgements.model if prompt in getattr(own, "aspects", ()) else model
+        models.append(model)
+        price = settings_of(recipe, model).price
+        priced &= price != Price()
         read = round(times * (prompts[prompt].overhead + TYPICAL) / BYTES_PER_TOKEN) if prompt in prompts else 0
         written = round(times * prompts[prompt].header.max_tokens / 2) if prompt in prompts else 0
         total += Cost.of(seeds * read, seeds * written, price)
-    return MethodCost(name, label(model), seeds, round(seeds * calls), total.tokens, None if price == Price() else total.money)
+    names = ", ".join(dict.fromkeys(map(label, models)))
+    return MethodCost(name, names, seeds, round(seeds * calls), total.tokens, total.money if priced else None)
 
 
 def _estimate(evidence: Evidence, folder: Folder, recipe: Recipe, bound: bool, most: int | None) -> Estimate:
@@ -154,7 +161,7 @@ def generations(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
         evidence.notes |= {"model": "none", "methods": {}}
         return
     material, said = Gathered(evidence, recipe), {}
-    plans = {name: METHODS[name].seeds(material.of(name), getattr(section.methods, name)) for name in by_method}
+    plans = {name: numbered(METHODS[name].seeds(material.of(name), getattr(section.methods, name))) for name in by_method}
     total, done = sum(len(seeds) for seeds in plans.values()), 0
     gates = Yield(evidence, folder, recipe)
     with Doors(evidence, folder, recipe) as doors:
@@ -165,8 +172,8 @@ def generations(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
                 evidence.keep(contents_of(made))
                 evidence.insert(table_of(made, work.names, section.seed, recipe.combined.masks))
                 done += len(group)
-                if doors.stopped or (work.tried < len(seeds) and gates.too_low(work)):
-                    break
+                if not doors.stopped and work.tried < len(seeds) and gates.too_low(work):
+                    break  # where a cap ended the asking, what is known is still looked up
             said[name] = work.notes(len(seeds))
             if why := work.stopped:
                 evidence.say(f"{name} {why}")

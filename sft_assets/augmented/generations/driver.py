@@ -16,6 +16,7 @@ from sft_assets.augmented.candidate import Candidate, Fall, Seed
 from sft_assets.augmented.methods.kit import Ask, Kit, Steps
 from sft_assets.models.door import Reply
 
+LATER = 8  # trials at a time, once the first is over
 AskAll = Callable[[Sequence[Ask]], Iterable[tuple[Ask, Reply]]]
 
 
@@ -91,6 +92,7 @@ def _note(tried: Tried, ask: Ask, reply: Reply) -> None:
 
 
 def groups(seeds: Sequence[Seed], size: int) -> Iterator[Sequence[Seed]]:
-    """The seeds, so many at a time."""
-    for first in range(0, len(seeds), size):
-        yield seeds[first : first + size]
+    """The seeds: `size` of them first, then LATER times as many at a time, so that fast endpoints have enough to do."""
+    yield from filter(None, [seeds[:size]])
+    for first in range(size, len(seeds), LATER * size):
+        yield seeds[first : first + LATER * size]

@@ -27,6 +27,7 @@ from sft_assets.recipe import Methods, Recipe
 from sft_assets.record import messages_of
 
 TARGETED = ("self_instruct", "evol_instruct", "personas")  # methods that choose the cell of what they make
+OF_ANY_LANGUAGE = ("self_instruct",)  # of these, those that need no row of the cell's language
 SIZED = (*TARGETED, "documents")  # methods of which the gaps say how much is to be made
 MATCHED = ("difficulty", "length", "turns")  # of a cell: rows that have these come first
 INSTRUCTION = "list_filter(messages, lambda m: m.role = 'user')[-1].content"
@@ -79,13 +80,23 @@ class Gathered:
     def _queue(self) -> list[Cell]:
         """This method's part of all rows that are to be tried for: a cell at a time from each that lacks some."""
         more = self.recipe.generations.oversample
-        tries = [[cell] * ceil(missing * more) for cell, _, missing in self.cells if missing > 0]
-        turns = [cell for turn in zip_longest(*tries) for cell in turn if cell is not None]
+        tries = [[(cell, n) for n in range(ceil(missing * more))] for cell, _, missing in self.cells if missing > 0]
+        turns = [one for turn in zip_longest(*tries) for one in turn if one is not None]
         sized = [name for name in SIZED if getattr(self.recipe.generations.methods, name) is not None]
-        targeted = [name for name in sized if name in TARGETED]
-        if self.method in targeted:  # each cell is somebody's whose rows go where they are wanted
-            return turns[targeted.index(self.method) :: len(targeted)]
-        return turns[: ceil(len(turns) / len(sized))] if self.method in sized else []
+        if self.method in TARGETED:
+            return [cell for cell, n in turns if self._owner(cell, n) == self.method]
+        return [cell for cell, _ in turns[: ceil(len(turns) / len(sized))]] if self.method in sized else []
+
+    def _owner(self, cell: Cell, n: int) -> str | None:
+        """Which method tries for the n-th row that a cell lacks: by a hash, so that other gaps move it to no other. None: what
+        they make would not be of this cell."""
+        able = [name for name in TARGETED if getattr(self.recipe.generations.methods, name) is not None]
+        if cell.turns == "multi":  # what they make is one question and its answer
+            return None
+        if cell.language is not None and cell.language not in self.index.values["language"]:
+            able = [name for name in able if name in OF_ANY_LANGUAGE]
+        drawn = xxhash.xxh64_intdigest(f"{self.recipe.generations.seed} {list(cell)} {n}".encode())
+        return able[drawn % len(able)] if able else None
 
     # ------------------------------------------------------------------------------------------------------- rows
 
@@ -126,14 +137,20 @@ class Gathered:
         return [text for (text,) in found if text]
 
     def chunks(self, number: int | None) -> list[Chunk]:
-        """Chunks of every document in turns."""
+        """Chunks of every document in turns, under licences that combined.allowed_licenses allows."""
+        allowed = self.recipe.combined.allowed_licenses
         with self.evidence.reading() as con:
-            found = con.execute(f"""
+            con.register("allowed", pa.table({"license": pa.array([name.lower() for name in allowed or []], pa.string())}))
+            found = con.execute(
+                f"""
                 SELECT chunk_id, document, headings, start, stop, text, language, license, masked
                 FROM {self.evidence.of("chunks")}
+                WHERE {"true" if allowed is None else "lower(license) IN (FROM allowed)"}
                 ORDER BY row_number() OVER (PARTITION BY document ORDER BY md5(chunk_id::VARCHAR || ?)), document
                 {"" if number is None else f"LIMIT {int(number)}"}
-            """, [str(self.recipe.generations.seed)]).fetchall()  # fmt: skip
+                """,
+                [str(self.recipe.generations.seed)],
+            ).fetchall()
         return [Chunk(row[0].bytes, row[1], tuple(row[2] or ()), *row[3:]) for row in found]
 
     def _salted(self, salt: str) -> str:
@@ -147,8 +164,10 @@ class Gathered:
         with self.evidence.reading() as con:
             con.register("chosen", chosen)
             found = con.execute(f"""
-                SELECT row_id, content_hash, messages, tools, coalesce(language, style_language), license
-                FROM {self.evidence.rows("clustered")} JOIN chosen USING (row_id) ORDER BY place
+                SELECT row_id, content_hash, messages, tools, coalesce(s.language, style_language), license
+                FROM {self.evidence.of("clustered")} JOIN chosen USING (row_id)
+                JOIN (SELECT row_id, language, license FROM combined) AS s USING (row_id)
+                JOIN store.contents USING (content_hash) ORDER BY place
             """).fetchall()
         return [
             Parent(row_id.bytes, content.bytes, messages_of(turns) or [], tools, language, license)
@@ -178,7 +197,7 @@ class Index:
             SELECT row_id, conflict_group, coalesce(topic_id, -1)::BIGINT AS topic, style_difficulty AS difficulty,
                 style_length AS length, style_language AS language,
                 if(style_turns > {ONE_USER_TURN}, 'multi', 'single') AS turns,
-                CASE WHEN kind = 'prompt' THEN {PROMPT}
+                CASE WHEN kind = 'prompt' AND verdict = 'keep' THEN {PROMPT}
                      WHEN kind = 'sft' AND verdict = 'keep' AND label IS DISTINCT FROM false THEN {ANSWERED}
                      ELSE {OTHER} END::BIGINT AS kind
             FROM {evidence.rows("clustered")} ORDER BY row_id

@@ -17,8 +17,9 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from sft_assets.augmented.candidate import Candidate, Fall, Parent
+from sft_assets.augmented.candidate import Candidate, Fall, Parent, Seed
 from sft_assets.augmented.generations.driver import Tried
+from sft_assets.augmented.methods.kit import REPLY_ENDS
 from sft_assets.combined.repairs import Edit
 from sft_assets.combined.rows import Rules, finished
 from sft_assets.masks import mask
@@ -51,18 +52,21 @@ COLUMNS = {
     "stage": "VARCHAR",
     "reason": "VARCHAR",
     "detail": "JSON",
+    "draft": "JSON",
     "edits": "JSON",
     "requests": "DOUBLE",
     "tokens": "DOUBLE",
     "cost": "DOUBLE",
 }
+SHOWN = 600  # characters of a text in the evidence
 UNKNOWN = "unknown"  # a licence that nobody has told
 SPAN = pa.struct([("document", pa.string()), ("start", pa.int32()), ("stop", pa.int32()), ("quote", pa.string())])
 
 
 @dataclass
 class Made:
-    """A candidate as a row. stage: where it fell, 'method' or 'validation'. share: of its seed's cost."""
+    """A candidate as a row. content_hash: of a whole row, whether it fell or not; draft: the turns of one that is none. stage:
+    where it fell, 'method' or 'validation'. share: of its seed's cost."""
 
     method: str
     tried: Tried
@@ -71,6 +75,7 @@ class Made:
     license: str | None
     language: str | None
     content_hash: bytes | None = None
+    draft: list[list[str]] = field(default_factory=list)
     stage: str | None = None
     fell: Fall | None = None
     edits: list[Edit] = field(default_factory=list)
@@ -82,13 +87,14 @@ class Made:
         return self.tried.seed.parents if own is None else own
 
 
-def made_of(method: str, tried: Tried, recipe: Recipe) -> Iterator[Made]:
-    """The rows of a seed that was tried."""
+def made_of(method: str, tried: Tried, recipe: Recipe, version: Sequence[str]) -> Iterator[Made]:
+    """The rows of a seed that was tried. version: the prompts and models of the method, which the ids are made of too."""
     for place, candidate in enumerate(tried.candidates or []):
         parents = tried.seed.parents if candidate.parents is None else candidate.parents
         chunk = tried.seed.chunk
+        row_id = _row_id(method, version, tried.seed, candidate, parents, (recipe.generations.seed, place))
         made = Made(
-            method, tried, candidate, _row_id(method, tried, candidate, parents, place, recipe.generations.seed),
+            method, tried, candidate, row_id,
             obligations([*(p.license for p in parents), *([chunk.license] if chunk else [])]),
             _language(parents, chunk.language if chunk else None),
             share=1 / len(tried.candidates or [1]),
@@ -107,25 +113,20 @@ def obligations(licenses: Sequence[str | None]) -> str | None:
     return " AND ".join([*known, *([] if told else [UNKNOWN])]) if known else None
 
 
-def _row_id(method: str, tried: Tried, candidate: Candidate, parents: Sequence[Parent], place: int, recipe_seed: int) -> bytes:
-    """A hash over the method, what the row is made from, the prompts, models and parameters, and which of several it is."""
-    seed = tried.seed
-    return digest(
-        orjson.dumps(
-            [
-                method,
-                [parent.content_hash.hex() for parent in parents],
-                seed.chunk.chunk_id.hex() if seed.chunk else "",
-                tried.prompts,
-                candidate.choices,
-                recipe_seed,
-                seed.index,
-                place,
-                list(seed.cell),
-            ],
-            option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS,
-        )
-    )
+def _row_id(
+    method: str,
+    version: Sequence[str],
+    seed: Seed,
+    candidate: Candidate,
+    parents: Sequence[Parent],
+    numbers: tuple[int, int],
+) -> bytes:
+    """A hash over the method, its prompts and models, what the row is made from, its parameters, the recipe's seed and which of
+    several it is. What became of the others plays no part."""
+    chunk = seed.chunk.chunk_id.hex() if seed.chunk else ""
+    made_from = [[parent.content_hash.hex() for parent in parents], chunk]
+    parts = [method, list(version), made_from, candidate.choices.get("operator"), candidate.choices.get("persona"), seed.index]
+    return digest(orjson.dumps([*parts, *numbers, list(seed.cell)[2:]]))
 
 
 def _language(parents: Sequence[Parent], of_chunk: str | None) -> str | None:
@@ -146,12 +147,10 @@ def _finish(made: Made, recipe: Recipe) -> None:
             made.fell, made.stage = Fall(bad.reason, {"detail": bad.detail}), "validation"
         candidate.messages = [_masked(turn, recipe) for turn in candidate.messages]
         candidate.rejected = candidate.rejected and [_masked(turn, recipe) for turn in candidate.rejected]
+        made.draft = [[turn.role, turn.content] for turn in (*candidate.messages, *(candidate.rejected or []))]
     else:
         candidate.messages, candidate.rejected = done.conversation.messages, done.conversation.rejected
         candidate.tools, made.edits = done.conversation.tools, done.edits
-    if made.fell is None and (missing := _unlicensed(made.license, recipe)):
-        made.fell, made.stage = Fall("license", {"license": missing}), "validation"
-    if candidate.messages:
         made.content_hash = content_hash(candidate.messages, candidate.rejected, candidate.tools)
 
 
@@ -161,15 +160,6 @@ def _copy(turns: Sequence[Message] | None) -> list[Message] | None:
 
 def _masked(turn: Message, recipe: Recipe) -> Message:
     return turn._replace(content=mask(turn.content, recipe.combined.masks)[0])
-
-
-def _unlicensed(license: str | None, recipe: Recipe) -> str:
-    """The licence that the recipe does not allow; empty where it allows all."""
-    allowed = recipe.combined.allowed_licenses
-    if allowed is None:
-        return ""
-    known = {name.lower() for name in allowed}
-    return next((part for part in (license or UNKNOWN).split(" AND ") if part.lower() not in known), "")
 
 
 # ------------------------------------------------------------------------------------------------------------- Arrow
@@ -203,12 +193,13 @@ def table_of(made: Sequence[Made], names: Mapping[str, str], seed: int, masks: S
         "prompts": texts([_json({names.get(sha, sha): sha for sha in sorted(m.tried.prompts)}) for m in made]),
         "model": texts([_models(m.tried) for m in made]),
         "parameters": texts([_json({names.get(sha, sha): p for sha, p in sorted(m.tried.prompts.items())}) for m in made]),
-        "choices": texts([_json(m.candidate.choices) for m in made]),
+        "choices": texts([_json(_shown(m.candidate.choices, masks)) for m in made]),
         "seed": pa.array([seed] * len(made), pa.int64()),
         "attempt": pa.array([m.tried.seed.index for m in made], pa.int32()),
         "stage": texts([m.stage for m in made]),
         "reason": texts([m.fell.reason if m.fell else None for m in made]),
         "detail": texts([_json(_shown(dict(m.fell.evidence), masks)) if m.fell else None for m in made]),
+        "draft": texts([_json(m.draft) if m.draft else None for m in made]),
         "edits": texts([_json([list(edit) for edit in m.edits]) if m.edits else None for m in made]),
         "requests": numbers([m.tried.requests * m.share for m in made]),
         "tokens": numbers([m.tried.tokens * m.share for m in made]),
@@ -242,11 +233,14 @@ def _cell(made: Made) -> dict[str, Any]:
 
 
 def _shown(value: Any, masks: Sequence[str]) -> Any:
-    """Evidence with every text in it masked: it may quote what the model wrote."""
+    """Evidence with every text in it masked, then cut: it may quote what the model wrote."""
     if isinstance(value, str):
-        return mask(value, masks)[0]
+        return mask(value, masks)[0][:SHOWN]
     if isinstance(value, Mapping):
-        return {name: _shown(inner, masks) for name, inner in value.items()}
+        return {
+            n: mask(v, masks)[0][-SHOWN:] if n == REPLY_ENDS and isinstance(v, str) else _shown(v, masks)
+            for n, v in value.items()
+        }
     if isinstance(value, list | tuple):
         return [_shown(inner, masks) for inner in value]
     return value

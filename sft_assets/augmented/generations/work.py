@@ -37,6 +37,14 @@ class Work:
         self.names = {prompt.sha256: prompt.name for prompt in prompts.values()}
         judge, reward = recipe.judgements.model, _reward(recipe) if getattr(own, "rated_by", "") == "reward" else None
         self.kit = Kit(prompts, section.model, section.checker or section.model, section.seed, judge, reward)
+        answering = [getattr(own, name, None) for name in ("models", "temperatures", "systems")]
+        self.version = [
+            *sorted(self.names),
+            self.kit.model,
+            self.kit.checker,
+            self.kit.judge if answering[0] is not None else "",
+            repr(answering),
+        ]
         self.tried = self.unasked = 0
         self.made: list[Made] = []
         self.stopped = ""
@@ -47,7 +55,7 @@ class Work:
         asked = [one for one in tried if one.candidates is not None]
         if hasattr(self.method, "settle"):
             self.method.settle([c for one in asked for c in one.candidates or []], self.material, self.own)
-        made = [row for one in asked for row in made_of(self.name, one, self.recipe)]
+        made = [row for one in asked for row in made_of(self.name, one, self.recipe, self.version)]
         self.tried += len(seeds)
         self.unasked += len(tried) - len(asked)
         self.made += made
@@ -59,6 +67,7 @@ class Work:
         said: dict[str, Any] = {
             "seeds": seeds,
             "tried": self.tried - self.unasked,
+            **({"unasked": self.unasked} if self.unasked else {}),
             "candidates": len(self.made),
             "passed_own_checks": len(self.made) - fell.total(),
             "fell": dict(sorted(fell.items())),
@@ -96,7 +105,8 @@ class Yield:
         most = ", ".join(f"{reason} {n:,}" for reason, n in fell.most_common(3))
         work.stopped = (
             f"stopped after {tried:,} seeds: {passed:,} of {len(work.made):,} candidates passed its checks and the gates, "
-            f"fewer than generations.min_yield asks for ({least:.0%}); most fell for {most}"
+            f"fewer than generations.min_yield asks for ({least:.0%}); most fell for {most}. `sft run "
+            "--again generations` looks again"
         )
         return True
 

@@ -6,6 +6,7 @@ A method is a module with
     prompts    section -> the prompt files that it uses, by name, each with the data that there is for it
     seeds      material, section -> list[Seed]: what it tries, the same for the same material
     generate   seed, kit, section -> Steps: from one seed to its candidates (kit.py says how)
+    CHECKED    the prompts for the model that checks, where there are any
     calls      section -> how often, about, each prompt is asked for one seed; for estimates
 
 and, where candidates are to be held against those before them,

@@ -20,13 +20,14 @@ from typing import Any, NamedTuple
 from sft_assets import text as texts
 from sft_assets.augmented.candidate import Candidate, Cell, Chunk, Fall, Seed, Span
 from sft_assets.augmented.methods import grounding
-from sft_assets.augmented.methods.kit import SHOWN, Ask, Kit, Steps, fallen, together
+from sft_assets.augmented.methods.kit import Ask, Kit, Steps, fallen, together
 from sft_assets.augmented.methods.material import Material
 from sft_assets.models.door import Reply
 from sft_assets.recipe import EMBEDDED, Documents
 from sft_assets.record import Message
 
 NAME = "documents"
+CHECKED = frozenset({"documents_check"})  # prompts for the model that checks
 TEXT = frozenset({"heading", "text"})
 MENDED = 0.5  # of the answers, about, that are mended and checked once more; for estimates
 # what the checker says "no" to -> why the answer falls, and what the writer is told
@@ -83,6 +84,11 @@ def seeds(material: Material, section: Documents) -> list[Seed]:
     return [Seed(chunk=chunk, cell=Cell(language=chunk.language, turns=turns)) for chunk in material.chunks(number)]
 
 
+def data_version() -> str:
+    """Ten hex digits over what grounding goes by."""
+    return grounding.data_version()
+
+
 def calls(section: Documents) -> Mapping[str, float]:
     """About a chunk."""
     turns = section.questions * section.turns
@@ -121,7 +127,7 @@ def without_copies(candidates: list[Candidate]) -> list[Candidate]:
     for candidate in candidates:
         key = _key(candidate.messages[0].content)
         if candidate.fell is None and key in seen:
-            candidate.fell = Fall("duplicate_question", {"question": candidate.messages[0].content[:SHOWN]})
+            candidate.fell = Fall("duplicate_question", {"question": candidate.messages[0].content})
         if candidate.fell is None:
             seen.add(key)
     return candidates
@@ -226,7 +232,7 @@ def held(source: Source, draft: Draft, before: Sequence[Turn]) -> Part:
         return replace(turn, fell=fell)
     for name, (reason, complaint) in VERDICTS.items():
         if reply.value[name] != "yes":
-            why = str(reply.value["reason"])[:SHOWN]
+            why = str(reply.value["reason"])
             return replace(turn, fell=Fall(reason, {"checker": why, **_shown(draft)}), complaint=f"{complaint} {why}".strip())
     return turn
 
@@ -270,4 +276,4 @@ def _wrong(draft: Draft, reason: str, problem: str) -> Turn:
 
 def _shown(draft: Draft) -> dict[str, str]:
     """A draft, for the evidence."""
-    return {name: value[:SHOWN] for name, value in draft._asdict().items() if value}
+    return {name: value for name, value in draft._asdict().items() if value}

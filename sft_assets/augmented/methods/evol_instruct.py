@@ -26,13 +26,14 @@ from sft_assets.augmented.methods.instructions import (
     same,
     words,
 )
-from sft_assets.augmented.methods.kit import SHOWN, Ask, Kit, Steps, fallen
+from sft_assets.augmented.methods.kit import Ask, Kit, Steps, fallen
 from sft_assets.augmented.methods.material import Material
 from sft_assets.models.door import Reply
 from sft_assets.recipe import EvolInstruct
 from sft_assets.record import Message
 
 NAME = "evol_instruct"
+CHECKED = frozenset({"evol_equal"})  # prompts for the model that checks
 BREADTH = "breadth"
 REFUSAL = re.compile(r"\bsorry\b", re.IGNORECASE)
 REFUSAL_WORDS = 80  # an answer of fewer that says sorry is a refusal (the paper's numbers)
@@ -142,8 +143,8 @@ def unanswered(answer: str) -> Fall | None:
     """Why an answer shows that its instruction cannot be answered."""
     said = words(answer)
     if REFUSAL.search(answer) and len(said) < REFUSAL_WORDS:
-        return Fall("refusal", {"answer": answer[:SHOWN]})
-    return Fall("empty_answer", {"answer": answer[:SHOWN]}) if STOP_WORDS.issuperset(said) else None
+        return Fall("refusal", {"answer": answer})
+    return Fall("empty_answer", {"answer": answer}) if STOP_WORDS.issuperset(said) else None
 
 
 def calls(section: EvolInstruct) -> Mapping[str, float]:

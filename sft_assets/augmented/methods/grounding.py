@@ -10,11 +10,12 @@ What counts as speech about the text, as one unit and as a number in words is da
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
@@ -48,9 +49,17 @@ class Mentions(NamedTuple):
     misses: tuple[str, ...]
 
 
+TABLE = Path(__file__).with_name("grounding.yaml")
+
+
+def data_version() -> str:
+    """Ten hex digits over grounding.yaml."""
+    return hashlib.sha256(TABLE.read_bytes()).hexdigest()[:10]
+
+
 @cache
 def _table() -> Mapping[str, Any]:
-    table: Mapping[str, Any] = yaml.safe_load(files(__package__).joinpath("grounding.yaml").read_text("utf-8"))
+    table: Mapping[str, Any] = yaml.safe_load(TABLE.read_text("utf-8"))
     return table
 
 
@@ -159,11 +168,11 @@ def words_of(text: str) -> frozenset[str]:
 def span_for(answer: str, question: str, quote: str, chunk: Chunk) -> Span | None:
     """What of the document an answer rests on; None: nothing.
 
-    That is its quote, where it stands in the chunk and has a word of the answer that is not the question's. A quote of less than
-    three words grows to its sentence; an answer that adds no word to the question, as "Yes.", needs a longer one, which does add
-    some. Without such a quote it is the shortest run of at most three sentences that has four fifths of the words which the
-    answer adds to the question, at least two: so a model that cannot quote may still have read what it was shown, and a made-up
-    answer finds no such sentences.
+    That is its quote, where it stands in the chunk and has a word of the answer that is not the question's. A quote of less
+    than three words grows to its sentence; an answer that adds no word to the question, as "Yes.", needs a longer one, which
+    does add some. Without such a quote it is the shortest run of at most three sentences that has four fifths of the words
+    which the answer adds to the question, at least two: so a model that cannot quote may still have read what it was shown,
+    and a made-up answer finds no such sentences.
     """
     asked = words_of(question)
     own = words_of(answer) - asked

@@ -11,13 +11,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from sft_assets.augmented.candidate import Candidate, Cell, Fall, Parent, Seed
-from sft_assets.augmented.methods.kit import Ask, fallen
+from sft_assets.augmented.methods.kit import REPLY_ENDS, Ask, fallen
 from sft_assets.augmented.methods.material import Material
 from sft_assets.models.door import Reply
 from sft_assets.record import Message
 from sft_assets.text.plain import normal, tokens
 
 LENGTHS = {"short": "under 50 words", "medium": "50 to 200 words", "long": "more than 200 words"}  # as descriptors count them
+SPARE = 2  # times as many rows are looked at as are needed: some cannot be used
 INSTRUCTION = "instruction"  # what the reply's JSON calls it
 Choice = TypeVar("Choice")
 
@@ -50,7 +51,7 @@ def rows_near(material: Material, cells: Sequence[Cell], each: int, salt: str) -
     """For each of the cells, in their order: the usable rows near it, and how often the cell came before. each: rows that are
     needed each time. A cell without any is left out."""
     number = Counter(cells)
-    near = {cell: usable(material.near(cell, times * each, salt)) for cell, times in number.items()}
+    near = {cell: usable(material.near(cell, SPARE * times * each, salt)) for cell, times in number.items()}
     before: Counter[Cell] = Counter()
     for cell in cells:
         if near[cell]:
@@ -87,7 +88,7 @@ def instruction_of(ask: Ask, reply: Reply) -> str | Fall:
     text = reply.value[INSTRUCTION]
     most = (ask.call.schema or {}).get("properties", {}).get(INSTRUCTION, {}).get("maxLength")
     if most is not None and len(text) >= most:
-        return Fall("truncated", {"reply_ends": text[-60:]})
+        return Fall("truncated", {REPLY_ENDS: text})
     return text.strip() or Fall("empty")
 
 

@@ -22,7 +22,7 @@ from sft_assets.models.door import Call, Reply
 from sft_assets.models.prompt import Data, Prompt, text_of
 from sft_assets.record import Message
 
-SHOWN = 300  # characters of a reply in the evidence
+REPLY_ENDS = "reply_ends"  # of evidence: a reply of which the end is shown; whoever stores it masks it, then cuts it
 
 
 @dataclass(frozen=True)
@@ -138,9 +138,9 @@ def fallen(reply: Reply) -> Fall | None:
     """Why there is nothing to be had of a reply: 'unparsed', 'refused' by the endpoint, 'failed' (no reply after all attempts),
     'truncated', 'empty'. None: there is."""
     if reply.status != "ok":
-        return Fall(reply.status, {"error": reply.error, "reply": reply.raw[:SHOWN]})
+        return Fall(reply.status, {"error": reply.error, "reply": reply.raw})
     if reply.finish == "length" and isinstance(reply.value, str):
-        return Fall("truncated", {"reply_ends": reply.raw[-SHOWN:]})
+        return Fall("truncated", {REPLY_ENDS: reply.raw})
     if not (reply.value.strip() if isinstance(reply.value, str) else reply.value):
         return Fall("empty")
     return None
