@@ -292,7 +292,7 @@ PROMPTS: dict[str, tuple[End, Answer]] = {  # rows without an answer, and the an
     question("prompt mumble"): (ACCEPTED, chat(f"{UNRATED} {prose('prompt mumble')}")),
     question("prompt email"): (ACCEPTED, chat(f"{prose('prompt email')} Write to {EMAIL} before you come.")),
     question("prompt refusal"): (RULES, chat(REFUSAL)),
-    question("prompt cut"): (("method", "truncated"), chat(prose("prompt cut"), finish="length")),
+    question("prompt cut"): (("method", "truncated"), chat(f"It was cut off at {EMAIL}, and", finish="length")),
     question("prompt empty"): (("method", "empty"), chat("\n")),
     question("prompt declined"): (("method", "unparsed"), chat(None, refusal="No.")),
     question("prompt filtered"): (("method", "refused"), chat("", finish="content_filter")),

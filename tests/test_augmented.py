@@ -24,9 +24,10 @@ from sft_assets.verbs import Workspace
 from sft_assets.warehouse import Version, Warehouse
 from sft_assets.warehouse.versions import read_versions
 from tests import scripted_generation as scripted
-from tests.conftest import build, put, rows, say
-from tests.model_server import Answer, ModelServer, Request, chat
-from tests.scripted_generation import ACCEPTED, EITHER, ENDS, MODEL, End, output, recipe, source
+from tests.conftest import build, rows, say
+from tests.made_rows import REFUSAL
+from tests.model_server import Answer, ModelServer, Request, Script, chat
+from tests.scripted_generation import ACCEPTED, EITHER, ENDS, MODEL, End, prose, question, recipe, source
 
 pytestmark = pytest.mark.xdist_group("augmented")  # one run is what most of them look at
 UP_TO_AUGMENTED = [asset.name for asset in ASSETS if asset.name not in ("map", "exported")]
@@ -124,8 +125,8 @@ def sft(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 # ----------------------------------------------------------------------------------------------- where every reply ends
 
 MADE = """
-    SELECT g.method, p.messages[1].content, t.messages[1].content, g.row_id::VARCHAR, a.row_id IS NOT NULL, d.reason,
-        d.evidence ->> 'gate'
+    SELECT g.method, p.messages[1].content, coalesce(t.messages[1].content, g.draft ->> '$[0][1]'), g.row_id::VARCHAR,
+        a.row_id IS NOT NULL, d.reason, d.evidence ->> 'gate'
     FROM generations AS g
     LEFT JOIN store.contents AS t ON t.content_hash = g.content_hash
     LEFT JOIN combined AS p ON p.row_id = g.parents[1]
@@ -227,13 +228,14 @@ def test_funnel_adds_up_and_every_accepted_row_has_its_cost(whole: Folder) -> No
     assert topics and all(cost is None or cost > 0 for cost in topics.values())
 
 
-def test_what_the_requests_cost_is_shared_out_among_the_rows(whole: Folder, server: ModelServer) -> None:
+def test_what_a_run_took_is_shared_out_among_its_rows(whole: Folder) -> None:
     made = report(whole, "generations")
-    ((requests, tokens, cost),) = rows(whole, "SELECT sum(requests), sum(tokens), sum(cost) FROM generations")
-    usage = Counter(request.body["model"] for request in server.seen)
-    assert usage.keys() == {MODEL}
-    assert cost == pytest.approx(tokens / 120 * (100 * 1000 + 20 * 2000) / 1e6)  # 100 and 20 tokens of each request
-    assert made["calls"] >= round(requests) - made["replies_from_cache"] > 0
+    ((tokens, cost),) = rows(whole, "SELECT sum(tokens), sum(cost) FROM generations")
+    again = made["replies_from_cache"]  # each counts for its row too, as if it had been asked by itself
+    each = 100 + 20, (100 * 1000 + 20 * 2000) / 1e6  # tokens of a request, and what they cost
+    assert tokens == pytest.approx(made["prompt_tokens"] + made["completion_tokens"] + again * each[0])
+    assert cost == pytest.approx(made["cost"] + again * each[1]) and cost == pytest.approx(tokens / each[0] * each[1])
+    assert made["calls"] * each[0] == made["prompt_tokens"] + made["completion_tokens"]
 
 
 # ------------------------------------------------------------------------------------------------- what a row tells of itself
@@ -241,11 +243,15 @@ def test_what_the_requests_cost_is_shared_out_among_the_rows(whole: Folder, serv
 
 def test_masks_hold_for_chunks_and_for_what_the_model_writes(whole: Folder, server: ModelServer) -> None:
     assert not any(scripted.EMAIL in orjson.dumps(request.body).decode() for request in server.seen)
-    row = row_of(whole, "answers", scripted.question("prompt email"))
+    row = row_of(whole, "answers", question("prompt email"))
     ((text,),) = rows(whole, "SELECT messages[-1].content FROM augmented WHERE row_id = ?::UUID", [row])
     assert scripted.EMAIL not in text and "before you come" in text
     assert rows(whole, "SELECT what FROM edits WHERE state = 'augmented' AND row_id = ?::UUID", [row]) == [("masked_email",)]
-    assert rows(whole, "SELECT count(*) FROM store.contents WHERE messages::VARCHAR LIKE ?", [f"%{scripted.EMAIL}%"]) == [(0,)]
+    for table in ("store.contents", "generations", "generation_checks", "dropped"):
+        sql = f"SELECT count(*) FROM {table} AS t WHERE to_json(t)::VARCHAR LIKE ?"
+        assert rows(whole, sql, [f"%{scripted.EMAIL}%"]) == [(0,)], table
+    ((draft,),) = rows(whole, "SELECT draft FROM generations WHERE method = 'answers' AND reason = 'truncated'")
+    assert "was cut off at" in draft, "what fell without being a row is shown masked as well"
 
 
 def test_a_mended_answer_says_so_and_spans_point_at_the_document(whole: Folder) -> None:
@@ -303,7 +309,7 @@ def test_rows_have_a_topic_and_the_gaps_are_told_before_and_after(whole: Folder)
     (topic,) = said["gaps_by_topic"]
     ((hard, made),) = rows(whole, """
         SELECT count(*) FILTER (style_difficulty = 'hard' AND style_length = 'short'), count(*)
-        FROM augmented WHERE origin = 'generated'
+        FROM augmented WHERE origin = 'generated' AND kind = 'sft'
     """)  # fmt: skip
     assert topic["made"] == made and hard > 0
     assert said["missing_before"] == report(whole, "gaps")["missing"] == topic["missing_before"]
@@ -363,7 +369,7 @@ def test_a_judge_is_a_gate_and_what_it_could_not_score_stays_out(whole: Folder, 
     say(folder, **recipe(generation_scores={"likelihood": False, "judge": True}))
     asked = asked_during(server, lambda: run(folder))
     assert {json.dumps(request.body["response_format"]).count("score") > 0 for request in asked} == {True}
-    mumbled = scripted.question("prompt mumble")
+    mumbled = question("prompt mumble")
     assert before["answers"][mumbled] == [ACCEPTED] and ended(folder)["answers"][mumbled] == [("judge", "unscored_judge")]
     assert report(folder, "augmented")["dropped"]["unscored_judge"] == 1
 
@@ -376,7 +382,7 @@ def test_a_judge_is_a_gate_and_what_it_could_not_score_stays_out(whole: Folder, 
     assert made == {"augmented"}
     kept = rows(folder, "SELECT messages[-1].content, judge_scores FROM augmented WHERE origin = 'generated'")
     assert kept and all(text.startswith(scripted.GOOD) and scores == {"helpfulness": 4.0} for text, scores in kept)
-    low = ended(folder)["answers"][scripted.question("prompt good")]
+    low = ended(folder)["answers"][question("prompt good")]
     assert [gate for gate, _ in low] == ["judge"] and "helpfulness" in low[0][1]
 
 
@@ -472,25 +478,35 @@ def test_more_gaps_ask_only_for_what_is_new(bare: Folder, server: ModelServer, t
     assert len(set(bodies)) == len(bodies), "nothing is asked twice"
 
 
-def only_duplicates(request: Request) -> Answer:
-    """A model that knows source rows by heart and gives them for new ones."""
-    if "response_format" not in request.body:
-        return chat(output("York"))
-    return chat(json.dumps({"instruction": source("York")}))
+def gives(instruction: str, answer: str) -> Script:
+    """A model that gives one row for whatever it is asked."""
+
+    def script(request: Request) -> Answer:
+        return chat(json.dumps({"instruction": instruction}) if "response_format" in request.body else answer)
+
+    return script
 
 
-def test_a_method_that_only_repeats_what_there_is_stops_early_and_says_why(
-    bare: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("script", "accepted", "reason"),
+    [
+        (gives(scripted.LEAKED, prose("leaked")), 0, "exact_duplicate 4"),  # of a row that there is, though it was dropped
+        (gives(question("again"), prose("again")), 1, "exact_duplicate 3"),  # its own first row
+        (gives(question("again"), REFUSAL), 0, "refusal 4"),
+    ],
+    ids=["a source row", "its own row", "refusals"],
+)
+def test_a_method_of_which_too_little_is_of_use_stops_early_and_says_why(
+    bare: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: Script, accepted: int, reason: str
 ) -> None:
     folder = copy(bare, tmp_path)
-    put(folder, "more.jsonl", [scripted.row(source("York"), output("York"))])
     personas = {"rows": 40, "personas": [scripted.PERSONA]}
     say(folder, **small(methods={"personas": personas}, trial=4, min_yield=0.3))
-    with ModelServer(only_duplicates) as own:
+    with ModelServer(script) as own:
         monkeypatch.setenv("OPENAI_BASE_URL", own.url)
         run(folder)
     method = report(folder, "generations")["methods"]["personas"]
-    assert method["seeds"] == 40 and method["tried"] == 4
-    assert "stopped after 4 seeds" in method["stopped"] and "exact_duplicate" in method["stopped"]
-    assert 4 <= len(own.seen) <= 8, "an instruction and an answer for each seed"
-    assert report(folder, "augmented")["accepted"] == 0
+    assert (method["seeds"], method["tried"]) == (40, 4)
+    assert "stopped after 4 seeds" in method["stopped"] and reason in method["stopped"]
+    assert 0 < len(own.seen) <= 8, "an instruction and an answer for each seed"
+    assert report(folder, "augmented")["accepted"] == accepted

@@ -102,8 +102,8 @@ def test_an_appended_duplicate_stops_at_deduped_and_is_put_on_the_map(folder: Fo
 
 ALL_THAT_ROWS_REACH = [
     "raw", "combined", "deduped", "contamination_candidates", "decontaminated", "descriptors", "rule_hits",
-    "contamination_judgements", "embeddings", "judgements", "likelihoods", "rewards", "scored", "clustered", "gaps", "map",
-    "generation_checks", "augmented", "exported",
+    "contamination_judgements", "embeddings", "judgements", "likelihoods", "rewards", "scored", "clustered", "map", "gaps",
+    "generations", "generation_checks", "augmented", "exported",
 ]  # fmt: skip
 
 
@@ -200,7 +200,7 @@ def test_named_assets_bring_their_stale_ancestors_and_nothing_below(folder: Fold
     write(folder.sources / "second.jsonl", [row(51)])
     space = Workspace.open(folder.root)
     assert space.run(["deduped"], say=lambda _: None) == ["raw", "combined", "deduped"]
-    assert list(space.plan()) == ["contamination_candidates", "decontaminated", "generation_checks", "exported", "map"]
+    assert list(space.plan()) == ["contamination_candidates", "decontaminated", "generation_checks", "map", "exported"]
 
 
 def test_again_forces_the_named_asset_only(folder: Folder) -> None:

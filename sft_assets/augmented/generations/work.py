@@ -13,6 +13,8 @@ import pyarrow as pa
 
 from sft_assets.augmented.candidate import Fall, Seed
 from sft_assets.augmented.gates import Gates
+from sft_assets.augmented.gates.duplicates import among
+from sft_assets.augmented.gates.gate import without
 from sft_assets.augmented.generations.doors import Doors
 from sft_assets.augmented.generations.driver import Tried, play
 from sft_assets.augmented.generations.gathered import Gathered
@@ -117,7 +119,10 @@ class Yield:
         rows = rows.append_column("row_id", uuids([one.row_id for one in made]))
         rows = rows.append_column("kind", pa.array([one.candidate.kind for one in made]))
         rows = rows.append_column("source", pa.array([f"generated:{one.method}" for one in made]))
-        return self.gates.check(rows).falls
+        falls = self.gates.check(rows).falls
+        left = without(rows, falls)  # a model that gives one row again and again has a yield of one
+        again = among(left, self.recipe.deduped, [0.0] * len(left))
+        return {**falls, **{row_id: ("one_another", fall) for row_id, fall in again.items()}}
 
     def _stream(self, sql: str) -> Iterator[pa.RecordBatch]:
         with self.evidence.reading() as con:
