@@ -179,13 +179,9 @@ GROUNDED = {
         Grounded("In what does the office of Ostend keep letters?", ACCEPTED, "It keeps them in 12 oak chests.",
                  "keeps all letters of the pilots in 12 oak chests"),
     ),
-    "secrets.txt": (
-        Grounded("How many slipways does the yard have?", ("validation", "license"), "The yard has 9 slipways.",
-                 "The yard has 9 slipways"),
-    ),
 }  # fmt: skip
 QUESTIONS = {case.question: case for cases in GROUNDED.values() for case in cases}
-MARKS = {"Parrsboro": "tides.md", "oak chests": "letters.txt", "slipways": "secrets.txt"}  # words that tell documents
+MARKS = {"Parrsboro": "tides.md", "oak chests": "letters.txt"}  # words that tell documents
 
 
 # --------------------------------------------------------------------------------------------- what is said of which row

@@ -173,8 +173,13 @@ def test_of_two_seeds_with_the_same_instruction_the_first_has_it(whole: Folder) 
 
 def test_a_chunk_for_which_there_are_no_questions_is_told_of_as_well(whole: Folder) -> None:
     assert ended(whole)["documents"][None] == [("method", "unparsed")]  # type: ignore[index]
-    assert rows(whole, "SELECT document, content_hash FROM generations WHERE reason = 'unparsed' AND method = 'documents' "
-                       "AND content_hash IS NULL") == [("broken.txt", None)]  # fmt: skip
+    sql = "SELECT document, reason FROM generations WHERE method = 'documents' AND content_hash IS NULL AND draft IS NULL"
+    assert rows(whole, sql) == [("broken.txt", "unparsed")]
+
+
+def test_a_document_whose_licence_is_not_allowed_is_asked_nothing_about(whole: Folder, server: ModelServer) -> None:
+    assert rows(whole, "SELECT license FROM chunks WHERE text LIKE '%slipways%'") == [("cc-by-nc-4.0",)]
+    assert not any("slipways" in orjson.dumps(request.body).decode() for request in server.seen)
 
 
 def test_a_duplicate_names_the_row_that_it_repeats_a_dropped_one_too(whole: Folder) -> None:
@@ -250,8 +255,8 @@ def test_masks_hold_for_chunks_and_for_what_the_model_writes(whole: Folder, serv
     for table in ("store.contents", "generations", "generation_checks", "dropped"):
         sql = f"SELECT count(*) FROM {table} AS t WHERE to_json(t)::VARCHAR LIKE ?"
         assert rows(whole, sql, [f"%{scripted.EMAIL}%"]) == [(0,)], table
-    ((draft,),) = rows(whole, "SELECT draft FROM generations WHERE method = 'answers' AND reason = 'truncated'")
-    assert "was cut off at" in draft, "what fell without being a row is shown masked as well"
+    cut = rows(whole, "SELECT messages[-1].content FROM generations WHERE method = 'answers' AND reason = 'truncated'")
+    assert len(cut) == 1 and cut[0][0].startswith("It was cut off at "), "what fell is masked as well"
 
 
 def test_a_mended_answer_says_so_and_spans_point_at_the_document(whole: Folder) -> None:

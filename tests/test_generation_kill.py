@@ -88,8 +88,8 @@ def test_five_kills_cost_no_more_than_what_was_in_flight_or_not_yet_committed(
     for name in ("tides.md", "broken.txt"):
         (folder.documents / name).unlink()
     generations = {"model": scripted.MODEL, "methods": scripted.METHODS, "trial": 8}
-    sections = {"chunks": {"smallest": 50, "license": "mit"}, "models": {scripted.MODEL: {"concurrency": CONCURRENCY}}}
-    say(folder, **scripted.recipe(embeddings={"model": None}, generations=generations, **sections))
+    models = {scripted.MODEL: {"concurrency": CONCURRENCY}}
+    say(folder, **scripted.recipe(embeddings={"model": None}, generations=generations, models=models))
     build(folder, *BEFORE)
     shutil.copytree(folder.root, tmp_path / "whole", symlinks=True)
     whole, killer = Folder.at(tmp_path / "whole"), Killer()
