@@ -13,6 +13,7 @@ import yaml
 from sft_assets.asset import warehouse
 from sft_assets.definitions import STATES
 from sft_assets.explain import Life, explain
+from sft_assets.recipe import Methods
 from sft_assets.verbs import Workspace
 
 DATA = Path(__file__).parents[1] / "data"
@@ -41,6 +42,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     recipe = yaml.safe_load((folder / "recipe.yaml").read_text("utf-8"))
     recipe["likelihoods"]["rows"], recipe["judgements"]["rows"] = 3, 2  # so few that it is over soon, for real
     recipe["embeddings"]["model"] = "static"
+    methods = recipe["generations"]["methods"]
+    for method in methods.values():
+        method["rows"] = 1
+    methods["documents"]["questions"] = 1
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe), "utf-8")
     space = Workspace.open(folder)
     space.run(say=lambda _: None)
@@ -101,7 +106,7 @@ def test_a_second_run_has_nothing_to_do(built: Workspace) -> None:
 
 def test_the_export_says_where_every_row_went(built: Workspace) -> None:
     versions: dict[str, Any] = {name: v.report for name, v in built.versions().items()}
-    kept = [versions[name]["kept"] for name in STATES]
+    kept = [versions[name]["kept"] for name in STATES if name not in ("augmented", "exported")]
     assert kept == sorted(kept, reverse=True)
     for earlier, later in pairwise(STATES):
         assert versions[later]["in"] == versions[earlier]["kept"]
@@ -115,6 +120,19 @@ def test_the_embedded_models_have_scored_some_rows_and_say_that_they_are_for_sho
     assert judged == [("embedded (demo grade)", 2)]
     assert likely == [("scored", 3, True)]
     assert models in ([("embedded (demo grade)",)], [])  # a tiny judge may fail to give a score
+
+
+def test_every_method_made_something_for_real_and_each_row_is_there_or_says_why_not(built: Workspace) -> None:
+    versions = built.versions()
+    methods, augmented = versions["generations"].report["methods"], versions["augmented"].report
+    assert set(methods) == set(Methods.model_fields)
+    assert all(method["tried"] == 1 and method["candidates"] >= 1 and method["requests"] >= 1 for method in methods.values())
+    made = versions["generations"].report["kept"]
+    assert augmented["created"] == made == augmented["accepted"] + sum(augmented["dropped"].values())
+    assert augmented["kept"] == augmented["in"] + augmented["accepted"]
+    with warehouse(built.folder, built.recipe).reading() as con:
+        ((models,),) = con.execute("SELECT list(DISTINCT model) FROM generations").fetchall()
+    assert models == ["embedded (demo grade)"]
 
 
 def test_every_row_that_stays_has_a_named_topic_and_a_description(built: Workspace) -> None:

@@ -53,6 +53,8 @@ class Row:
     near: str | None = None
     conflict: str | None = None
     record: str | None = None
+    parents: list[bytes] | None = None
+    chunk: str | None = None
     verdict: str = "keep"
     reasons: list[str] = field(default_factory=list)
 
@@ -93,7 +95,9 @@ SCORED = Table(
 )
 CLUSTERED = Table("clustered", {"row_id": "UUID", "content_hash": "UUID"}, after="scored")
 AUGMENTED = Table(
-    "augmented", {"row_id": "UUID", "content_hash": "UUID", "generated_parents": "UUID[]"}, after="clustered"
+    "augmented",
+    {"row_id": "UUID", "content_hash": "UUID", "generated_parents": "UUID[]", "generated_chunk": "UUID"},
+    after="clustered",
 )
 
 
@@ -133,7 +137,12 @@ def augmented(root: Path, rows: list[Row], dropped: int = 0) -> Folder:
             "review_reasons": pa.array([r.reasons for r in rows], pa.list_(pa.string())),
         },
         "clustered": {"row_id": ids, "content_hash": hashes},
-        "augmented": {"row_id": ids, "content_hash": hashes},
+        "augmented": {
+            "row_id": ids,
+            "content_hash": hashes,
+            "generated_parents": pa.array([r.parents for r in rows], pa.list_(pa.binary(16))).cast(pa.list_(pa.uuid())),
+            "generated_chunk": uuids([named(r.chunk) for r in rows]),
+        },
     }
     unique = {r.id: r for r in rows}
     with Warehouse(folder.database).writing() as con:
@@ -198,7 +207,31 @@ def loaded(folder: Path, home: Path, *configs: str) -> dict[str, Any]:
     return result
 
 
+def sides_of(folder: Folder) -> dict[bytes, str]:
+    with Warehouse(folder.database).reading() as con:
+        return {row_id.bytes: side for row_id, side in con.execute("SELECT row_id, split FROM exported").fetchall()}
+
+
 # ----------------------------------------------------------------------------------------------------------- splits
+
+
+def test_generated_rows_stand_on_the_side_of_all_their_parents_and_of_other_rows_of_their_chunk(tmp_path: Path) -> None:
+    rows = sums(40)
+    made = sums(20, start=100)
+    for n, row in enumerate(made):
+        row.parents = [rows[2 * n].id, rows[2 * n + 1].id] if n % 2 else None
+        row.chunk = None if n % 2 else f"chunk {n // 4}"
+    folder = augmented(tmp_path, [*rows, *made])
+    export(folder, test_share=0.5, seed=3)
+    side = sides_of(folder)
+    assert set(side.values()) == {"train", "test"}
+    for row in made:
+        assert {side[parent] for parent in row.parents or []} <= {side[row.id]}
+    by_chunk = {row.chunk: set[str]() for row in made if row.chunk}
+    for row in made:
+        if row.chunk:
+            by_chunk[row.chunk].add(side[row.id])
+    assert all(len(found) == 1 for found in by_chunk.values())
 
 
 def ident(n: int) -> bytes:

@@ -276,20 +276,23 @@ def _notes(build: Build, candidates: list[dict[str, Any]], falls: Mapping[UUID, 
 
 def _gaps(build: Build) -> dict[str, Any]:
     """What was missing, and what still is."""
+    cell = "to_json([topic_id::VARCHAR, difficulty, length, language, turns])::VARCHAR"
     build.con.execute(f"""
         CREATE OR REPLACE TEMP TABLE gaps_now AS
-        SELECT g.*, coalesce(made, 0) AS made,
-            greatest(missing - coalesce(made, 0), 0) AS still
-        FROM {build.of("gaps")} AS g
-        LEFT JOIN (
-            SELECT topic_id, style_difficulty AS difficulty, style_length AS length, style_language AS language,
+        WITH made AS (
+            SELECT topic_id, any_value(topic_name) AS topic_name, style_difficulty AS difficulty, style_length AS length,
+                style_language AS language,
                 if(len(list_filter(messages, lambda m: m.role = 'user')) > 1, 'multi', 'single') AS turns, count(*) AS made
             FROM {build.table} AS t SEMI JOIN (FROM {build.of("generations")} WHERE kind = 'sft') USING (row_id)
-            JOIN {build.of("generation_scores")} USING (row_id)
+            JOIN {build.of("generation_scores")} AS s USING (row_id)
             JOIN store.contents AS c ON c.content_hash = t.content_hash GROUP BY ALL
-        ) AS m
-        ON (m.topic_id, m.difficulty, m.length, m.language, m.turns)
-            IS NOT DISTINCT FROM (g.topic_id, g.difficulty, g.length, g.language, g.turns)
+        )
+        SELECT coalesce(g.topic_name, m.topic_name) AS topic_name, coalesce(g.difficulty, m.difficulty) AS difficulty,
+            coalesce(g.length, m.length) AS length, coalesce(g.language, m.language) AS language,
+            coalesce(g.turns, m.turns) AS turns, coalesce(rows, 0) AS rows, coalesce(missing, 0) AS missing,
+            coalesce(made, 0) AS made, greatest(coalesce(missing, 0) - coalesce(made, 0), 0) AS still
+        FROM (SELECT *, {cell} AS cell FROM {build.of("gaps")}) AS g
+        FULL JOIN (SELECT *, {cell} AS cell FROM made) AS m USING (cell)  -- rows may be of a cell that had none
     """)
 
     def rows(sql: str) -> list[dict[str, Any]]:
