@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 from typer.testing import CliRunner
 
 from sft_assets import cli, show, verbs
@@ -329,9 +330,10 @@ def opened(folder: Folder) -> verbs.Workspace:
 
 
 def shown(folder: Folder, every: bool = False) -> str:
-    with pytest.MonkeyPatch.context() as patch, show.out.capture() as captured:
-        patch.setenv("COLUMNS", "160")
-        show.gaps(verbs.gaps(opened(folder)), every)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(show, "out", Console(highlight=False, width=160))
+        with show.out.capture() as captured:
+            show.gaps(verbs.gaps(opened(folder)), every)
     return " ".join(captured.get().split())
 
 

@@ -301,8 +301,10 @@ def test_each_candidate_has_a_row_that_says_where_it_fell_and_why(folder: Folder
 def test_a_changed_gate_checks_again_and_a_changed_section_of_another_asset_does_not(folder: Folder) -> None:
     sources(folder, [sft("Tell me of it.", long_text(9))])
     generated(folder, [chat("Sort this list.", REFUSAL)])
+    methods = {"generations": {"methods": {"answers": {}}}}
+    say(folder, **methods)
     first, again = (build(folder, generation_checks)[0].number for _ in range(2))
-    say(folder, rule_hits={"skip": ["refusal"]}, exported={"name": "other"})
+    say(folder, **methods, rule_hits={"skip": ["refusal"]}, exported={"name": "other"})
     (changed,) = build(folder, generation_checks)
     assert (again, changed.number) == (first, first + 1)
     assert rows(folder, "SELECT gate FROM generation_checks") == [(None,)]

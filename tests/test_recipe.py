@@ -287,7 +287,7 @@ def fields() -> list[tuple[str, str, FieldInfo]]:
     return [(s, name, info) for s, model in sections.items() for name, info in model.model_fields.items()]  # type: ignore[union-attr]
 
 
-GENERATING: dict[str, Any] = {"generations": {"methods": {"answers": {}}}}
+GENERATING: dict[str, Any] = {"generations": {"methods": {"answers": {}}}, "rewards": {"model": "a-model"}}
 
 
 def changed(before: Recipe, after: Recipe) -> set[str]:

@@ -505,7 +505,7 @@ def test_of_several_decisions_on_one_content_the_last_is_read(folder: Folder) ->
         ({"row_id": "9f3c"}, "row_id: "),
         ({"why": " "}, "why: "),
         ({"verdict": "drop"}, "verdict: "),
-        ({"decision": "keep", "state": "combined"}, "keep is applied in deduped or .* or clustered, not in combined"),
+        ({"decision": "keep", "state": "combined"}, "keep is applied in deduped or .* or augmented, not in combined"),
         ({"answer": "What?"}, "an edit has an answer"),
         ({"decision": "edit", "state": "combined", "answer": " "}, "an edit has an answer"),
         ({"time": "2026-01-02T03:04:05"}, "time: "),
