@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from sft_assets.augmented.generations.work import rewarding
 from sft_assets.errors import SftError
 from sft_assets.folder import Folder
 from sft_assets.models import reward as module
 from sft_assets.models import weights
 from sft_assets.models.reward import Reward, RewardModel
+from sft_assets.recipe import Recipe
 from sft_assets.record import Message
 from sft_assets.scored.rewards import rewards
 from sft_assets.scored.rule_hits.asset import rule_hits
@@ -114,6 +116,15 @@ def test_a_conversation_that_is_too_long_has_no_reward_and_says_so(counting: Pat
     assert long.status == "too_long"
     assert long.tokens > CONTEXT
     assert math.isnan(long.reward)
+
+
+def test_pairs_may_be_rated_by_the_reward_model(counting: Path) -> None:
+    rate = rewarding(Recipe.model_validate({"rewards": {"model": str(counting)}}))
+    turns = [Message("user", "aab"), Message("assistant", "aba")]
+    assert rate(turns, None) == pytest.approx(known(counting, "aab", "aba"), abs=1e-4)
+    assert rate([Message("user", "Hi"), Message("assistant", "a" * CONTEXT)], None) is None
+    with pytest.raises(SftError, match="name the model in"):
+        rewarding(Recipe())
 
 
 def test_what_the_template_refuses_has_no_reward(counting: Path) -> None:

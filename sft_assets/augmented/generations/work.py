@@ -37,7 +37,7 @@ class Work:
         self.name, self.own, self.material, self.recipe = name, own, material, recipe
         self.method = METHODS[name]
         self.names = {prompt.sha256: prompt.name for prompt in prompts.values()}
-        judge, reward = recipe.judgements.model, _reward(recipe) if getattr(own, "rated_by", "") == "reward" else None
+        judge, reward = recipe.judgements.model, rewarding(recipe) if getattr(own, "rated_by", "") == "reward" else None
         self.kit = Kit(prompts, section.model, section.checker or section.model, section.seed, judge, reward)
         answering = [getattr(own, name, None) for name in ("models", "temperatures", "systems")]
         self.version = [
@@ -129,7 +129,7 @@ class Yield:
             yield from con.sql(sql).to_arrow_reader(8192)
 
 
-def _reward(recipe: Recipe) -> Callable[[Any, str | None], float | None]:
+def rewarding(recipe: Recipe) -> Callable[[Any, str | None], float | None]:
     """The reward model's rating of a conversation; None where it has none.
 
     Raises:
@@ -142,7 +142,7 @@ def _reward(recipe: Recipe) -> Callable[[Any, str | None], float | None]:
     model = RewardModel(recipe.rewards.model)
 
     def rate(messages: Any, tools: str | None) -> float | None:
-        ((_, found),) = next(iter(model.rewards([(messages, tools)])))
-        return found.reward if found.status == "scored" else None
+        found = [reward for batch in model.rewards([(messages, tools)]) for _, reward in batch]
+        return next((one.reward for one in found if one.status == "scored"), None)
 
     return rate
