@@ -134,7 +134,7 @@ def test_the_rows_that_stay_do_not_depend_on_how_crowded_a_bucket_may_be() -> No
     rng = random.Random(6)
     base = [long_text(i, 50) for i in range(40)]
     texts = [" ".join(w for w in rng.choice(base).split() if rng.random() > 0.02) for _ in range(800)]
-    batch = module._batch(texts, np.arange(len(texts)))
+    batch = module.texts_batch(texts, np.arange(len(texts)))
     made = module.profiles([batch], "all", (25, 5), 128)
     results = [
         module.near_duplicates(

@@ -200,7 +200,14 @@ def test_named_assets_bring_their_stale_ancestors_and_nothing_below(folder: Fold
     write(folder.sources / "second.jsonl", [row(51)])
     space = Workspace.open(folder.root)
     assert space.run(["deduped"], say=lambda _: None) == ["raw", "combined", "deduped"]
-    assert list(space.plan()) == ["contamination_candidates", "decontaminated", "generation_checks", "map", "exported"]
+    assert list(space.plan()) == [
+        "contamination_candidates",
+        "decontaminated",
+        "generation_checks",
+        "map",
+        "augmented",
+        "exported",
+    ]
 
 
 def test_again_forces_the_named_asset_only(folder: Folder) -> None:

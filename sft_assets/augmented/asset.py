@@ -102,7 +102,7 @@ EVIDENCE = ("generations", "generation_checks", "generation_scores", "gaps")
 LISTED = 10
 
 
-@state(TABLE, deps=(*EVIDENCE, "augmented_reviews"), code=1)
+@state(TABLE, deps=(*EVIDENCE, "deduped", "scored", "augmented_reviews"), code=1)
 def augmented(build: Build, folder: Folder, recipe: Recipe) -> None:
     """The clustered rows, and the generated ones that passed every gate; why each of the others did not."""
     thresholds = stricter(recipe.scored.thresholds, recipe.augmented.thresholds)
