@@ -567,6 +567,11 @@ class Methods(Section):
     personas: Personas | None = None
     preferences: Preferences | None = None
 
+    @property
+    def chosen(self) -> list[str]:
+        """The methods that are named, in the package's order."""
+        return [name for name, method in self if method is not None]
+
 
 class Generations(Budget):
     """Rows that language models make."""
@@ -757,7 +762,7 @@ class Recipe(Section):
             own["sources"] = sorted(said, key=lambda e: str(e["name"]))
         if asset == "combined":
             own["max_quarantined"] = self.raw.max_quarantined
-        if asset in OF_METHODS and not any(method is not None for _, method in self.generations.methods):
+        if asset in OF_METHODS and not self.generations.methods.chosen:
             return {}  # nothing is generated: nothing of this matters
         for section, fields in BORROWED.get(asset, {}).items():
             own[section] = getattr(self, section).model_dump(mode="json", include=fields)

@@ -122,6 +122,12 @@ def uuid_array(values: npt.NDArray[np.void], missing: npt.NDArray[np.bool_]) -> 
     return pa.ExtensionArray.from_storage(pa.uuid(), storage)
 
 
+def uuid_bytes(column: pa.Array | pa.ChunkedArray) -> list[bytes]:
+    """A column of UUIDs as 16 bytes each."""
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    return [value for chunk in chunks for value in chunk.storage.to_pylist()]
+
+
 def utf8_strings(texts: Sequence[bytes]) -> pa.StringArray:
     """Texts that are known to be UTF-8 as an Arrow string array, without looking at them again."""
     offsets = np.zeros(len(texts) + 1, np.int32)

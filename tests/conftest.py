@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 from hypothesis import settings
+from rich.console import Console
 
 from sft_assets.asset import Asset, materialize, warehouse
 from sft_assets.folder import Folder
@@ -69,3 +72,24 @@ def rows(folder: Folder, sql: str, values: Iterable[Any] = ()) -> list[tuple[Any
     """What a query over the folder's database gives."""
     with warehouse(folder, Recipe.load(folder.recipe)).reading() as con:
         return con.execute(sql, list(values)).fetchall()
+
+
+@pytest.fixture
+def sft(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run `sft ARGS`: (exit code, standard output, standard error)."""
+    from sft_assets import cli, show
+
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+
+    def run(*args: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["sft", *args])
+        monkeypatch.setattr(show, "out", Console(highlight=False, width=200))
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,9 +13,8 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from rich.console import Console
 
-from sft_assets import cli, show, verbs
+from sft_assets import verbs
 from sft_assets.definitions import ASSETS, asset_named
 from sft_assets.folder import Folder
 from sft_assets.verbs import Workspace
@@ -103,21 +100,13 @@ def asked_during(server: ModelServer, work: Callable[[], Any]) -> list[Request]:
     return server.seen[before:]
 
 
-@pytest.fixture
-def sft(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Sft:
+@pytest.fixture(name="sft")
+def said(sft: Callable[..., tuple[int, str, str]]) -> Sft:
     """Run `sft ARGS`: (exit code, what it printed)."""
-    monkeypatch.setattr(os, "environ", dict(os.environ))
 
     def call(*args: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["sft", *args])
-        monkeypatch.setattr(show, "out", Console(highlight=False, width=200))
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out + captured.err
+        code, out, err = sft(*args)
+        return code, out + err
 
     return call
 

@@ -10,32 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from sft_assets import cli, show
+from sft_assets import cli
 from sft_assets.definitions import ASSETS
 from tests.conftest import NO_MODELS
 
 Sft = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def sft(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Sft:
-    """Run `sft ARGS`: (exit code, standard output, standard error)."""
-    monkeypatch.setattr(os, "environ", dict(os.environ))
-
-    def run(*args: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["sft", *args])
-        monkeypatch.setattr(show, "out", Console(highlight=False, width=200))
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 ROWS = [

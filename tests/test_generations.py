@@ -33,7 +33,7 @@ class Twice:
     """A method that asks two questions, the second made of the reply to the first."""
 
     def generate(self, seed: Seed, kit: Kit, section: Any) -> Steps:
-        said = seed.parents[0].instruction
+        said = seed.parents[0].messages[0].content
         (first,) = yield [ask(seed, said)]
         second, third = yield [ask(seed, first.value), ask(seed, f"{first.value}!")]
         return [Candidate([Message("user", said), Message("assistant", f"{second.value} {third.value}")])]

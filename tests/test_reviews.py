@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -16,9 +16,8 @@ from uuid import UUID
 import dagster as dg
 import numpy as np
 import pytest
-from rich.console import Console
 
-from sft_assets import cli, reviews, show
+from sft_assets import reviews
 from sft_assets.asset import Asset
 from sft_assets.combined.asset import combined
 from sft_assets.decontaminated.asset import decontaminated
@@ -891,37 +890,27 @@ def test_a_decision_that_stands_is_not_written_twice(folder: Folder) -> None:
     assert len(pick(folder, both, "drop").recorded) == 2  # it did not stand any more
 
 
-def test_the_command_records_and_says_what_follows(
-    run_folder: Folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(os, "environ", dict(os.environ))
-    monkeypatch.setattr(show, "out", Console(highlight=False, width=200))
+def test_the_command_records_and_says_what_follows(run_folder: Folder, sft: Callable[..., tuple[int, str, str]]) -> None:
     chosen = run_folder.root / "selection.txt"
     chosen.write_text(ids(run_folder, PLAIN, LEAK))
 
-    def sft(*args: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["sft", *args, "--data", str(run_folder.root)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out + captured.err
+    def call(*args: str) -> tuple[int, str]:
+        code, out, err = sft(*args, "--data", str(run_folder.root))
+        return code, out + err
 
-    code, said = sft("select", str(chosen), "--keep", "--why", "both are fine", "--reviewer", "eve")
+    code, said = call("select", str(chosen), "--keep", "--why", "both are fine", "--reviewer", "eve")
     assert code == 0
     assert "keep 2 rows" in said
     assert "1 for scored" in said
     assert "1 for decontaminated" in said
     assert "stale now" in said
     assert "exported" in said.partition("different: ")[2]
-    code, said = sft("select", str(chosen), "--keep", "--why", "both are fine", "--reviewer", "eve")
+    code, said = call("select", str(chosen), "--keep", "--why", "both are fine", "--reviewer", "eve")
     assert (code, "stood already" in said, "nothing was recorded" in said) == (0, True, True)
-    code, said = sft("explain", str(row(run_folder, LEAK)[0]))
+    code, said = call("explain", str(row(run_folder, LEAK)[0]))
     assert "kept by eve in decontaminated: both are fine" in said
     for wrong in (["--keep", "--drop", "--why", "x"], ["--why", "x"]):
-        code, said = sft("select", str(chosen), *wrong)
+        code, said = call("select", str(chosen), *wrong)
         assert (code, "one of --drop, --keep and --review" in said) == (1, True)
-    code, said = sft("select", str(run_folder.root / "nowhere.txt"), "--drop", "--why", "x")
+    code, said = call("select", str(run_folder.root / "nowhere.txt"), "--drop", "--why", "x")
     assert (code, "cannot be read" in said) == (1, True)

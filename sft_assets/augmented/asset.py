@@ -24,14 +24,12 @@ import pyarrow as pa
 
 from sft_assets import reviews
 from sft_assets.asset import state
-from sft_assets.augmented.gates.benchmarks import MARK
 from sft_assets.augmented.gates.duplicates import among
-from sft_assets.errors import SftError, did_you_mean
 from sft_assets.folder import Folder
 from sft_assets.recipe import Limits, Recipe
 from sft_assets.record import uuids
-from sft_assets.scored.decision import beyond
-from sft_assets.scored.judgements.rubrics import LIKELIHOODS
+from sft_assets.scored.decision import POSSIBLE_TEST_ITEM, beyond
+from sft_assets.scored.judgements.rubrics import LIKELIHOODS, check_scores
 from sft_assets.warehouse import Build, Created, Law, Table
 
 AMONG = "one_another"  # the last gate: duplicates among what is left
@@ -40,7 +38,7 @@ STYLES = ("turns", "prompt_words", "answer_words", "length", "question", "code",
 WHOLE = f"""
 SELECT s.row_id, s.content_hash, g.source, 'generated' AS origin, g.kind, g.license, g.language,
     t.messages, t.rejected, t.tools,
-    list_filter(coalesce(k.marks, []), lambda m: m != '{MARK}') AS rule_names,
+    list_filter(coalesce(k.marks, []), lambda m: m != '{POSSIBLE_TEST_ITEM}') AS rule_names,
     coalesce(c.judge_scores, MAP {{{{}}}}) AS judge_scores, c.judge_model, c.likelihood_ifd,
     c.likelihood_likelihood AS likelihood_score, c.reward AS reward_score,
     if(len(s.generated_review) > 0, 'review', 'keep') AS verdict, s.generated_review AS review_reasons,
@@ -106,7 +104,7 @@ LISTED = 10
 def augmented(build: Build, folder: Folder, recipe: Recipe) -> None:
     """The clustered rows, and the generated ones that passed every gate; why each of the others did not."""
     thresholds = stricter(recipe.scored.thresholds, recipe.augmented.thresholds)
-    _check_names(thresholds, folder, recipe)
+    check_scores(recipe.augmented.thresholds, recipe.judgements.rubrics, f"{folder.recipe}: augmented.thresholds")
     build.created = build.value(f"SELECT count(*) FROM {build.of('generations')}")
     candidates = _candidates(build)
     decided = reviews.apply(build, folder)
@@ -149,20 +147,15 @@ def stricter(one: Mapping[str, Limits], other: Mapping[str, Limits]) -> dict[str
     }
 
 
-def _check_names(thresholds: Mapping[str, Limits], folder: Folder, recipe: Recipe) -> None:
-    known = [*recipe.judgements.rubrics, *LIKELIHOODS, "reward"]
-    for name in recipe.augmented.thresholds:
-        if name not in known:
-            raise SftError(f"{folder.recipe}: augmented.thresholds: there is no score {name!r}; {did_you_mean(name, known)}")
-
-
 # ------------------------------------------------------------------------------------------------------------------- deciding
 
 
 def _candidates(build: Build) -> list[dict[str, Any]]:
     """Everything that was generated, with what the gates said of it."""
     scores = ", ".join(f"c.likelihood_{name} AS {name}" for name in LIKELIHOODS)
-    cursor = build.con.execute(f"""
+    return _rows(
+        build,
+        f"""
         SELECT g.row_id, g.content_hash, g.method, g.topic_name AS wanted_topic, g.stage, g.reason, g.detail, g.cost,
             k.gate, k.reason AS gate_reason, k.evidence, k.marks,
             c.likelihood_status, c.judge_status, c.reward_status, c.judge_scores, {scores}, c.reward, c.topic_name
@@ -170,7 +163,12 @@ def _candidates(build: Build) -> list[dict[str, Any]]:
         LEFT JOIN {build.of("generation_checks")} AS k USING (row_id)
         LEFT JOIN {build.of("generation_scores")} AS c USING (row_id)
         ORDER BY g.row_id
-    """)
+    """,
+    )
+
+
+def _rows(build: Build, sql: str) -> list[dict[str, Any]]:
+    cursor = build.con.execute(sql)
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
@@ -295,26 +293,27 @@ def _gaps(build: Build) -> dict[str, Any]:
         FULL JOIN (SELECT *, {cell} AS cell FROM made) AS m USING (cell)  -- rows may be of a cell that had none
     """)
 
-    def rows(sql: str) -> list[dict[str, Any]]:
-        cursor = build.con.execute(sql)
-        names = [column[0] for column in cursor.description]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-
     missing, still = build.con.execute(
         "SELECT coalesce(sum(missing), 0)::BIGINT, coalesce(sum(still), 0)::BIGINT FROM gaps_now"
     ).fetchall()[0]
     result = {
         "missing_before": missing,
         "missing_after": still,
-        "gaps_by_topic": rows("""
+        "gaps_by_topic": _rows(
+            build,
+            """
             SELECT coalesce(topic_name, '(no topic)') AS topic, sum(rows)::BIGINT AS rows,
                 sum(missing)::BIGINT AS missing_before, sum(made)::BIGINT AS made, sum(still)::BIGINT AS missing_after
             FROM gaps_now GROUP BY ALL HAVING sum(missing) > 0 OR sum(made) > 0 ORDER BY missing_before DESC, topic
-        """),
-        "sample_gaps": rows(f"""
+        """,
+        ),
+        "sample_gaps": _rows(
+            build,
+            f"""
             SELECT topic_name AS topic, difficulty, length, language, turns, rows, missing, made, still
             FROM gaps_now WHERE missing > 0 ORDER BY missing DESC, topic, difficulty, length, language, turns LIMIT {LISTED}
-        """),
+        """,
+        ),
     }
     build.con.execute("DROP TABLE gaps_now")
     return result

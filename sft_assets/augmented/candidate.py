@@ -70,11 +70,6 @@ class Parent(NamedTuple):
         return turns[:-1] if turns and turns[-1].role == "assistant" else turns
 
     @property
-    def instruction(self) -> str:
-        """What the last user turn says."""
-        return next((turn.content for turn in reversed(self.messages) if turn.role == "user"), "")
-
-    @property
     def answer(self) -> str:
         """What the last turn says, if it is the assistant's."""
         return self.messages[-1].content if self.messages and self.messages[-1].role == "assistant" else ""

@@ -29,7 +29,7 @@ from sft_assets.folder import Folder
 from sft_assets.models.embedder import Embedder
 from sft_assets.models.vectors import Vectors
 from sft_assets.recipe import Recipe
-from sft_assets.record import uuids
+from sft_assets.record import uuid_bytes, uuids
 from sft_assets.scored.local_scores import ONE_ROW_A_CONTENT
 from sft_assets.scored.wanted import DROPPING
 from sft_assets.warehouse import Law, Table
@@ -169,8 +169,7 @@ def places_of(contents: pa.Array, known: pa.Array) -> npt.NDArray[np.int64]:
 
 def hashes_of(contents: pa.Table) -> list[bytes]:
     """content_hash of a table, as 16 bytes each."""
-    hashes: list[bytes] = [value for chunk in contents["content_hash"].chunks for value in chunk.storage.to_pylist()]
-    return hashes
+    return uuid_bytes(contents["content_hash"])
 
 
 def _fixed(hashes: pa.Array) -> npt.NDArray[np.bytes_]:

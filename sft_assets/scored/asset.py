@@ -25,11 +25,10 @@ import pyarrow as pa
 
 from sft_assets import reviews
 from sft_assets.asset import state
-from sft_assets.errors import SftError, did_you_mean
 from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe
 from sft_assets.scored.decision import Policy, Signals, decide
-from sft_assets.scored.judgements.rubrics import LIKELIHOODS
+from sft_assets.scored.judgements.rubrics import LIKELIHOODS, check_scores
 from sft_assets.scored.rule_hits.rules import actions, check_names, chosen, decision_version, rules
 from sft_assets.warehouse import Build, Law, Table
 
@@ -218,10 +217,7 @@ def _load_scores(build: Build, policy: Policy, folder: Folder, recipe: Recipe) -
         UNION ALL SELECT content_hash, 'reward', reward FROM {build.of("rewards")} WHERE reward IS NOT NULL
         """,
     )
-    known = [*recipe.judgements.rubrics, *LIKELIHOODS, "reward"]
-    for name in policy.thresholds:
-        if name not in known:
-            raise SftError(f"{folder.recipe}: scored.thresholds: there is no score {name!r}; {did_you_mean(name, known)}")
+    check_scores(policy.thresholds, recipe.judgements.rubrics, f"{folder.recipe}: scored.thresholds")
     limits = [
         (name, action, getattr(limit, f"{action}_below"), getattr(limit, f"{action}_above"))
         for name, limit in policy.thresholds.items()

@@ -20,6 +20,7 @@ from sft_assets.recipe import Limits
 Action = Literal["drop", "review", "signal"]
 Candidate = Literal["open", "same", "other"]  # of decontaminated: not judged, judged to be a test item, judged to be none
 Reviewed = Literal["keep", "review", "drop"]  # what people decided
+POSSIBLE_TEST_ITEM = "possible_test_item"
 HARDEST_FIRST: tuple[Action, ...] = ("drop", "review")
 
 
@@ -96,7 +97,7 @@ def of_candidate(candidate: Candidate | None, policy: Policy) -> list[Reason]:
     if candidate == "same":
         return [Reason("judged_test_item", policy.same_item)]
     if candidate == "open" or (candidate == "other" and policy.other_item == "review"):
-        return [Reason("possible_test_item", "review")]
+        return [Reason(POSSIBLE_TEST_ITEM, "review")]
     return []
 
 

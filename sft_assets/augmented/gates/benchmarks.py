@@ -24,8 +24,7 @@ from sft_assets.decontaminated.paraphrases.index import Index
 from sft_assets.decontaminated.paraphrases.index import build as indexed
 from sft_assets.decontaminated.paraphrases.nearest import Candidate, Settings, candidates
 from sft_assets.recipe import ContaminationCandidates, Decontaminated
-
-MARK = "possible_test_item"  # as `scored` has it
+from sft_assets.scored.decision import POSSIBLE_TEST_ITEM
 
 
 class Benchmarks:
@@ -45,7 +44,7 @@ class Benchmarks:
         others = {row_id: one for row_id, one in self._paraphrases(rows) if row_id not in falls}
         if self.section.paraphrases == "drop":
             return Found(falls | {row_id: Fall("benchmark_paraphrase", self._told(one)) for row_id, one in others.items()})
-        return Found(falls, {row_id: [MARK] for row_id in others})
+        return Found(falls, {row_id: [POSSIBLE_TEST_ITEM] for row_id in others})
 
     def _paraphrases(self, rows: pa.Table) -> Iterator[tuple[bytes, Candidate]]:
         """Rows with the item that they may be."""

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from sft_assets.augmented.candidate import Fall
+from sft_assets.record import uuid_bytes
 
 BATCH = 4096  # rows
 Stream = Callable[[str], Iterator[pa.RecordBatch]]
@@ -28,9 +29,7 @@ class Found(NamedTuple):
 
 def ids_of(rows: pa.Table | pa.RecordBatch) -> list[bytes]:
     """The row_id of each row (16 bytes)."""
-    column = rows.column("row_id")
-    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-    return [row_id for chunk in chunks for row_id in chunk.storage.to_pylist()]
+    return uuid_bytes(rows.column("row_id"))
 
 
 def without(rows: pa.Table, gone: Container[bytes]) -> pa.Table:

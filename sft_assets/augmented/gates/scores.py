@@ -92,11 +92,10 @@ def _estimate(evidence: Evidence, folder: Folder, recipe: Recipe, bound: bool, m
     models = [
         *([recipe.likelihoods.model] if section.likelihood else []),
         *([label(recipe.judgements.model)] if section.judge else []),
-        *([recipe.rewards.model or "none"] if section.reward else []),
+        *([recipe.rewards.model] if recipe.rewards.model and section.reward else []),
     ]
     name = ", ".join(dict.fromkeys(models)) or "none"
-    none = not any(value is not None for _, value in recipe.generations.methods)
-    if none or not models:
+    if not recipe.generations.methods.chosen or not models:
         return Estimate(name, 0, 0, local=True)
     if bound:
         return Estimate(name, None, None, calls=section.calls, bound=True, local=not section.judge)
@@ -212,9 +211,10 @@ def _judgements(evidence: Evidence, folder: Folder, recipe: Recipe, contents: pa
 
 def _rewards(evidence: Evidence, folder: Folder, recipe: Recipe, contents: pa.Table, columns: dict[str, Any]) -> None:
     hashes, model = hashes_of(contents), recipe.rewards.model
-    if not recipe.generation_scores.reward or model is None:
-        columns["reward_status"] |= dict.fromkeys(hashes, OFF if not recipe.generation_scores.reward else UNSCORED)
+    if not recipe.generation_scores.reward:
+        columns["reward_status"] |= dict.fromkeys(hashes, OFF)
         return
+    assert model is not None  # the recipe sees to it
     columns["reward_status"] |= dict.fromkeys(hashes, UNSCORED)
     found = gather_chosen(
         evidence, folder, TABLE.name, lambda known: _chosen(contents, known), recipe.generation_scores.minutes,

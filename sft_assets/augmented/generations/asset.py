@@ -19,7 +19,7 @@ from sft_assets import masks
 from sft_assets.asset import model_evidence
 from sft_assets.augmented.generations.doors import Doors
 from sft_assets.augmented.generations.driver import groups
-from sft_assets.augmented.generations.gathered import Gathered, chosen
+from sft_assets.augmented.generations.gathered import Gathered
 from sft_assets.augmented.generations.rows import COLUMNS, contents_of, table_of
 from sft_assets.augmented.generations.work import Work, Yield
 from sft_assets.augmented.methods import METHODS
@@ -74,7 +74,7 @@ def prompts_of(section: Generations, folder: Folder) -> dict[str, dict[str, Prom
             prompt: load(prompt, folder.prompts, fields)
             for prompt, fields in sorted(METHODS[name].prompts(getattr(section.methods, name)).items())
         }
-        for name in chosen(section.methods)
+        for name in section.methods.chosen
     }
 
 
@@ -135,7 +135,7 @@ def _cost(name: str, seeds: int, prompts: dict[str, Prompt], own: Any, recipe: R
 def _estimate(evidence: Evidence, folder: Folder, recipe: Recipe, bound: bool, most: int | None) -> Estimate:
     """What generating would take: about, as what is asked next depends on what was answered."""
     section = recipe.generations
-    if not chosen(section.methods):
+    if not section.methods.chosen:
         return Estimate("none", 0, 0, calls=0, tokens=0, cost=0.0)
     if bound:
         return Estimate(

@@ -8,7 +8,7 @@ added later moves none of the others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, cycle, islice, zip_longest
@@ -23,7 +23,7 @@ import xxhash
 from sft_assets.augmented.candidate import Cell, Chunk, Parent
 from sft_assets.augmented.gaps.asset import ONE_USER_TURN
 from sft_assets.evidence import Evidence
-from sft_assets.recipe import Methods, Recipe
+from sft_assets.recipe import Recipe
 from sft_assets.record import messages_of
 
 TARGETED = ("self_instruct", "evol_instruct", "personas")  # methods that choose the cell of what they make
@@ -82,7 +82,7 @@ class Gathered:
         more = self.recipe.generations.oversample
         tries = [[(cell, n) for n in range(ceil(missing * more))] for cell, _, missing in self.cells if missing > 0]
         turns = [one for turn in zip_longest(*tries) for one in turn if one is not None]
-        sized = [name for name in SIZED if getattr(self.recipe.generations.methods, name) is not None]
+        sized = [name for name in SIZED if name in self.recipe.generations.methods.chosen]
         if self.method in TARGETED:
             return [cell for cell, n in turns if self._owner(cell, n) == self.method]
         return [cell for cell, _ in turns[: ceil(len(turns) / len(sized))]] if self.method in sized else []
@@ -90,7 +90,7 @@ class Gathered:
     def _owner(self, cell: Cell, n: int) -> str | None:
         """Which method tries for the n-th row that a cell lacks: by a hash, so that other gaps move it to no other. None: what
         they make would not be of this cell."""
-        able = [name for name in TARGETED if getattr(self.recipe.generations.methods, name) is not None]
+        able = [name for name in TARGETED if name in self.recipe.generations.methods.chosen]
         if cell.turns == "multi":  # what they make is one question and its answer
             return None
         if cell.language is not None and cell.language not in self.index.values["language"]:
@@ -251,8 +251,3 @@ class Index:
 
 def _filled(codes: Any) -> Ints:
     return np.asarray(codes.fill_null(-1).to_numpy(zero_copy_only=False), np.int64)
-
-
-def chosen(methods: Methods) -> Sequence[str]:
-    """The methods that the recipe names, in the package's order."""
-    return [name for name in Methods.model_fields if getattr(methods, name) is not None]

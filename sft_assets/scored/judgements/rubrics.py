@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sft_assets.errors import SftError
+from sft_assets.errors import SftError, did_you_mean
 from sft_assets.models.door import Call, Reply
 from sft_assets.models.prompt import Prompt, Scale, load
 from sft_assets.record import Message
@@ -22,6 +22,18 @@ from sft_assets.record import Message
 FIELDS = frozenset({"conversation", "answer"})
 LIKELIHOODS = ("ifd", "likelihood", "conditional_loss", "unconditional_loss", "end_loss")
 OTHER_SCORES = frozenset({*LIKELIHOODS, "reward"})  # what else a threshold may name
+
+
+def check_scores(names: Iterable[str], rubrics: Sequence[str], place: str) -> None:
+    """Whether each of the names is that of a score: one of the rubrics that the recipe names, or another.
+
+    Raises:
+        SftError: one is none; `place` is where it stands.
+    """
+    known = [*rubrics, *LIKELIHOODS, "reward"]
+    for name in names:
+        if name not in known:
+            raise SftError(f"{place}: there is no score {name!r}; {did_you_mean(name, known)}")
 
 
 class Score(NamedTuple):
