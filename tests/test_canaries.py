@@ -15,7 +15,7 @@ from sft_assets.decontaminated.overlap.protection import items_of
 from sft_assets.errors import SftError
 from sft_assets.recipe import Recipe
 from tests.conftest import NO_MODELS
-from tests.test_cli import Sft, sft  # noqa: F401  # a fixture
+from tests.test_cli import Sft
 
 TOWNS = ("Kiel", "Ulm", "Jena", "Bonn", "Graz", "Linz")
 GOODS = ("ferries", "herons", "barges", "sailors", "lanterns", "anchors")
@@ -109,7 +109,7 @@ def test_a_cut_keeps_whole_words() -> None:
     assert (cut("one"), cut("")) == ("one", "")
 
 
-def test_the_command_line_shows_it(sft: Sft, tmp_path: Path) -> None:  # noqa: F811
+def test_the_command_line_shows_it(sft: Sft, tmp_path: Path) -> None:
     root = tmp_path / "data"
     sft("init", str(root))
     (root / "recipe.yaml").write_text(json.dumps(NO_MODELS))

@@ -69,7 +69,7 @@ def test_a_new_instruction_is_asked_for_and_then_answered_as_a_chat() -> None:
     assert [(turn.role, turn.content) for turn in candidate.messages] == [("user", NEW), ("assistant", "About one cup.")]
     request, chat = asked
     shown = [json.loads(turn["content"])["instruction"] for turn in request.call.messages if turn["role"] == "assistant"]
-    assert shown == [row.instruction for row in UNITS[:3]]
+    assert shown == [row.messages[0].content for row in UNITS[:3]]
     assert all(part in last(request) for part in ("units", "hard", "under 50 words", "English"))
     assert list(chat.call.messages) == [
         {"role": "system", "content": "Answer in under 50 words."},
