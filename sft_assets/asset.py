@@ -139,6 +139,7 @@ def materialize(
         with house.writing() as con:
             with Build.begin(con, table, code_version, inputs, keep, progress, say, start) as build:
                 fill(build)
+                build.notes["recipe"] = recipe.part(asset.name)  # what `sft diff` names as the cause
             return {v.asset: v for v in read_versions(con)}[asset.name]
 
     if (fill := asset.fill) is not None:

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from sft_assets import show
 from sft_assets.errors import SftError
+from sft_assets.show import console
 
 if TYPE_CHECKING:
     from sft_assets.folder import Folder
@@ -90,11 +91,11 @@ def init(folder: Annotated[Path, typer.Argument(help="where to make the data fol
     from sft_assets import verbs
 
     made = verbs.init(folder)
-    show.out.print(
+    console.out.print(
         f"{show.plain(str(made))} is ready. Put instruction data into its sources/ and test sets into its benchmarks/, then:",
         soft_wrap=True,
     )
-    show.out.print(f"  sft run --data {show.plain(str(folder))}")
+    console.out.print(f"  sft run --data {show.plain(str(folder))}")
 
 
 @app.command()
@@ -124,10 +125,10 @@ def add(
     if not usable:
         _fail("nothing in it can be read as it is, so it was not added; say --columns, --template or --format")
     if not yes and not (sys.stdin.isatty() and typer.confirm(f"Add it to {folder.recipe}?")):
-        show.out.print("nothing was written" + ("" if sys.stdin.isatty() else "; --yes adds it"))
+        console.out.print("nothing was written" + ("" if sys.stdin.isatty() else "; --yes adds it"))
         return
     adding.add(folder, planned)
-    show.out.print(f"added to {show.plain(str(folder.recipe))}; `sft run` reads it", soft_wrap=True)
+    console.out.print(f"added to {show.plain(str(folder.recipe))}; `sft run` reads it", soft_wrap=True)
 
 
 @app.command()
@@ -136,7 +137,7 @@ def plan(data: Data = None) -> None:
     space = _workspace(data)
     stale = space.plan()
     if not stale:
-        show.out.print("nothing is stale")
+        console.out.print("nothing is stale")
         return
     show.plan(stale, space.may_follow(stale), space.estimates(stale))
 
@@ -157,7 +158,7 @@ def run(
         _to_stderr("stopped; nothing half-done was stored, `sft run` goes on from here")
         sys.exit(130)
     if not done:
-        show.out.print("nothing is stale")
+        console.out.print("nothing is stale")
         return
     if "combined" in done:
         show.files(space.versions(), most=12)
@@ -185,7 +186,7 @@ def status(
     if review:
         show.marked(space.marked(review))
     stale = space.plan()
-    show.out.print(f"stale: {', '.join(stale)} (`sft plan` says why)" if stale else "nothing is stale")
+    console.out.print(f"stale: {', '.join(stale)} (`sft plan` says why)" if stale else "nothing is stale")
 
 
 @app.command(name="what-if")
@@ -324,7 +325,7 @@ def explore(
     folder = _folder(data)
     if atlas is not None:
         arguments = atlas_arguments(warehouse(folder, Recipe.load(folder.recipe)), folder, atlas)
-        show.out.print(
+        console.out.print(
             f"embedding-atlas will be at http://127.0.0.1:{arguments[arguments.index('--port') + 1]} (Ctrl-C ends it)"
         )
         try:
@@ -332,7 +333,7 @@ def explore(
         except KeyboardInterrupt:
             sys.exit(130)
     path = map_file(folder)
-    show.out.print(f"the map is {show.plain(str(path))}", soft_wrap=True)
+    console.out.print(f"the map is {show.plain(str(path))}", soft_wrap=True)
     if browser and sys.stdout.isatty() and (sys.platform == "darwin" or os.environ.get("DISPLAY")):
         webbrowser.open(path.as_uri())
 
@@ -350,7 +351,7 @@ def dev(
     from sft_assets.folder import Folder
 
     def ready(address: str) -> None:
-        show.out.print(f"the Dagster UI is at {address} (Ctrl-C ends it)")
+        console.out.print(f"the Dagster UI is at {address} (Ctrl-C ends it)")
         if browser and sys.stdout.isatty() and (sys.platform == "darwin" or os.environ.get("DISPLAY")):
             webbrowser.open(address)
 

@@ -39,6 +39,7 @@ Tag = Literal[
 ]  # fmt: skip
 Repair = Literal["mojibake", "crlf", "zero_width", "bidi", "html_entities", "escaped_newlines"]
 MaskKind = Literal["secret", "email", "phone", "card", "iban"]
+ExportFormat = Literal["messages", "alpaca", "preference", "sharegpt", "openai", "prompt_completion", "kto"]
 Dimension = Literal["topic", "difficulty", "length", "language", "turns"]
 EMBEDDED = "embedded"  # the model that comes with the package, of each kind
 
@@ -609,6 +610,15 @@ class Augmented(Section):
     )
 
 
+class Report(Section):
+    """The page that tells a lead where the rows came from and where they went."""
+
+    title: str = Field(default="", description="default: the name of the export")
+    examples: int = Field(
+        default=3, ge=0, le=50, description="rows that are shown for each reason; 0: no text of the data at all"
+    )
+
+
 class Price(Section):
     """Of a million tokens, in any currency."""
 
@@ -629,10 +639,20 @@ class Exported(Section):
     """The finished dataset."""
 
     name: str = "sft-dataset"
-    test_share: Share = Field(default=0.05, description="of the rows, in whole groups of near duplicates")
+    validation_share: Share = Field(default=0.05, description="of the rows, in whole groups of rows that are tied")
+    test_share: Share = Field(default=0.05, description="of the rows, in whole groups of rows that are tied")
     seed: int = Field(default=0, ge=0, lt=2**63)
     without_review: bool = Field(default=False, description="leave out rows marked for review")
-    formats: list[Literal["messages", "alpaca", "preference"]] = ["messages", "alpaca", "preference"]
+    formats: list[ExportFormat] = ["messages", "alpaca", "preference"]
+    repeat: dict[str, Annotated[float, Field(ge=1, le=100)]] = Field(
+        default={}, description="how many times the rows of a source stand in the train files; 1.5: half of them twice"
+    )
+    incompatible_licenses: Literal["refuse", "allow"] = Field(
+        default="refuse", description="licences in one dataset whose terms contradict each other"
+    )
+    tokenizer: str | None = Field(
+        default=None, description="counts the tokens of each row: `embedded`, or a tokenizer by name or path"
+    )
 
 
 class Engine(Section):
@@ -643,6 +663,7 @@ class Engine(Section):
     )
     threads: int | None = Field(default=None, ge=1, le=256)
     keep_versions: int = Field(default=5, ge=1, description="versions of each state that stay in the database")
+    keep_exports: int = Field(default=10, ge=1, description="exports that stay; older ones go once a new one is complete")
 
 
 class Recipe(Section):
@@ -674,6 +695,7 @@ class Recipe(Section):
     generation_scores: GenerationScores = GenerationScores()
     augmented: Augmented = Augmented()
     exported: Exported = Exported()
+    report: Report = Report()
     models: dict[str, ModelSettings] = Field(default={}, description="how each model is asked, by name")
     engine: Engine = Engine()
 

@@ -77,13 +77,14 @@ def rows(folder: Folder, sql: str, values: Iterable[Any] = ()) -> list[tuple[Any
 @pytest.fixture
 def sft(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """Run `sft ARGS`: (exit code, standard output, standard error)."""
-    from sft_assets import cli, show
+    from sft_assets import cli
+    from sft_assets.show import console
 
     monkeypatch.setattr(os, "environ", dict(os.environ))
 
     def run(*args: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["sft", *args])
-        monkeypatch.setattr(show, "out", Console(highlight=False, width=200))
+        monkeypatch.setattr(console, "out", Console(highlight=False, width=200))
         code = 0
         try:
             cli.main()

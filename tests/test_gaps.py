@@ -23,6 +23,7 @@ from sft_assets.errors import LawBroken, SftError
 from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe
 from sft_assets.record import Conversation, Message, uuids
+from sft_assets.show import console
 from sft_assets.warehouse import Build, Table, Version, Warehouse
 from tests.conftest import build, say
 from tests.made_rows import chat, fill, hash_of, id_of, make, query
@@ -331,8 +332,8 @@ def opened(folder: Folder) -> verbs.Workspace:
 
 def shown(folder: Folder, every: bool = False) -> str:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(show, "out", Console(highlight=False, width=160))
-        with show.out.capture() as captured:
+        patch.setattr(console, "out", Console(highlight=False, width=160))
+        with console.out.capture() as captured:
             show.gaps(verbs.gaps(opened(folder)), every)
     return " ".join(captured.get().split())
 

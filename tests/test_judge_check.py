@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from sft_assets import show
 from sft_assets.errors import SftError
 from sft_assets.folder import Folder
 from sft_assets.scored.judgements.check import Check, Line
 from sft_assets.scored.judgements.statistics import Figure, kappa, share, spearman
+from sft_assets.show import console
 from sft_assets.verbs import Workspace, check_judge
 from tests.conftest import put, say
 from tests.model_server import Answer, ModelServer, Request, chat
@@ -142,7 +144,7 @@ def test_a_judge_that_has_not_judged_cannot_be_measured(folder: Folder, server: 
 
 
 def test_it_is_shown_with_intervals(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(show, "out", show.Console(highlight=False, width=160))
+    monkeypatch.setattr(console, "out", Console(highlight=False, width=160))
     lines = [Line("a share", Figure(0.5, 0.2, 0.8, 12), "how to read it", True), Line("a kappa", None, "")]
     show.judge(Check("a model", "helpfulness", {"scored": 11, "unparsed": 1}, lines, 3, 0.5, 0.001, 300, "stopped at its cap"))
     out = capsys.readouterr().out

@@ -276,7 +276,7 @@ def another(annotation: Any, value: Any) -> Any:
     if annotation is int:
         return 3 if value is None else value + 1
     if annotation is float:
-        return 0.5 if value is None else value / 2 or 0.5
+        return 1.0 if value is None else value / 2 or 0.5
     if annotation is str:
         return "3GB" if value == "2GB" else f"{value or ''}x"
     raise NotImplementedError(f"how a {annotation} may be changed")

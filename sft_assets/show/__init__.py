@@ -1,0 +1,18 @@
+"""What the command line shows: tables, progress bars, the life of a row. Text of the data is never taken for markup.
+
+show.funnel(space)          states.py    how the dataset stands
+show.life(life)             rows.py      rows
+show.plan(stale, ...)       plans.py     what would happen
+"""
+
+from sft_assets.show.checks import canaries, judge
+from sft_assets.show.console import plain
+from sft_assets.show.plans import glimpses, plan, what_if
+from sft_assets.show.progress import Bars
+from sft_assets.show.rows import found, life, marked, selected
+from sft_assets.show.states import evidence, files, funnel, gaps, ledger, topics
+
+__all__ = [
+    "Bars", "canaries", "evidence", "files", "found", "funnel", "gaps", "glimpses", "judge", "ledger", "life", "marked",
+    "plain", "plan", "selected", "topics", "what_if",
+]  # fmt: skip
