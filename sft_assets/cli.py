@@ -159,12 +159,12 @@ def run(
         sys.exit(130)
     if not done:
         console.out.print("nothing is stale")
-        return
+    versions = space.versions()
     if "combined" in done:
-        show.files(space.versions(), most=12)
+        show.files(versions, most=12)
+    show.evidence(versions)
+    show.topics(versions)
     show.funnel(space)
-    show.evidence(space.versions())
-    show.topics(space.versions())
 
 
 @app.command()
@@ -250,16 +250,39 @@ def explain(
     data: Data = None,
 ) -> None:
     """The life of a row: where it came from, edits, and each state's verdict with its evidence."""
-    from sft_assets.asset import warehouse
-    from sft_assets.definitions import STATES
     from sft_assets.explain import explain as lives
     from sft_assets.folder import Folder
-    from sft_assets.recipe import Recipe
     from sft_assets.reviews import read
+    from sft_assets.warehouse.opening import STATES, to_look
 
     folder = Folder.current() if data is None else Folder.at(data)
-    for life in lives(warehouse(folder, Recipe.load(folder.recipe)), what, STATES, read(folder)):
+    for life in lives(to_look(folder), what, STATES, read(folder)):
         show.life(life)
+
+
+@app.command()
+def diff(
+    first: Annotated[str, typer.Argument(help="STATE, STATE@3, or an export: its name, its beginning, a path, `export`")],
+    second: Annotated[str | None, typer.Argument(help="the other one (default: the current one, or the newest)")] = None,
+    data: Data = None,
+    rows: Annotated[int, typer.Option("--rows", min=0, help="examples of each reason")] = 3,
+    ids: Annotated[
+        Path | None, typer.Option("--ids", help="write every row that moved with its reason: JSON lines, or .csv")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="for machines")] = False,
+) -> None:
+    """What is different between two versions of a state or two exports: rows, reasons, and what caused it."""
+    from sft_assets.diff import diff as compared
+    from sft_assets.warehouse.opening import to_look
+
+    folder = _folder(data)
+    found = compared(to_look(folder), folder, first, second, rows, ids)
+    if as_json:
+        show.as_json(found.as_json())
+        return
+    show.diff(found)
+    if ids is not None:
+        console.out.print(f"every row that moved is in {show.plain(str(ids))}", soft_wrap=True)
 
 
 @app.command()
@@ -339,23 +362,130 @@ def explore(
 
 
 @app.command()
-def dev(
+def export(
     data: Data = None,
-    port: Annotated[int | None, typer.Option(help="default: 3000, or a free one")] = None,
+    to: Annotated[str | None, typer.Option(help="a folder to copy it to, hub:OWNER/NAME, or hub (as exported.name)")] = None,
+    private: Annotated[bool, typer.Option("--private", help="where the dataset is yet to be made on the hub")] = False,
+    revision: Annotated[str | None, typer.Option(help="the branch of it (default: main)")] = None,
+    message: Annotated[str | None, typer.Option(help="of the commit")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="upload, or replace what is in the folder, unasked")] = False,
+    wait: Annotated[float, typer.Option(help="seconds to wait for a run on the same folder")] = 600.0,
+) -> None:
+    """Bring the export up to date and say where it is; copy it to a folder, or upload it to a hub (HF_TOKEN) in one commit."""
+    from sft_assets import verbs
+    from sft_assets.exported.finished import is_hub
+
+    if to is not None and is_hub(to):
+        from sft_assets.exported import hub
+        from sft_assets.recipe import Recipe
+
+        hub.check_target(to, Recipe.load(_folder(data).recipe).exported.name)  # before the run, which may be long
+    space = _workspace(data)
+    with show.Bars() as bars:
+        found = verbs.export(space, wait, bars.say, bars.version)
+    show.finished(found)
+    if to is None:
+        return
+    if is_hub(to):
+        planned = hub.plan(found, to, private, revision)
+        show.upload(planned)
+        if planned.needed and _agreed(yes, "Upload it?"):
+            show.uploaded(planned, hub.upload(planned, message))
+        return
+    target = Path(to).expanduser().resolve()
+    if not found.may_go_to(target) or _agreed(yes, f"{target} holds an export. Replace it?"):
+        found.copy_to(target, replace=True)
+        console.out.print(f"copied to {show.plain(str(target))}", soft_wrap=True)
+
+
+def _agreed(yes: bool, question: str) -> bool:
+    """Whether the user wants it. Where nobody can be asked, it needs --yes."""
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        _fail("nobody is there to be asked, so nothing was done; --yes does it without asking")
+    return typer.confirm(question)
+
+
+@app.command()
+def preview(
+    row_ids: Annotated[list[str] | None, typer.Argument(help="row ids or their first characters (default: a few rows)")] = None,
+    data: Data = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="embedded, or one by name or path (default: exported.tokenizer, else embedded)")
+    ] = None,
+    rows: Annotated[int, typer.Option("--rows", min=1, help="how many, where none is named")] = 3,
+    split: Annotated[str | None, typer.Option(help="of which split (default: train)")] = None,
+    max_length: Annotated[int | None, typer.Option(min=1, help="tokens of the longest sequence that is trained on")] = None,
+    html: Annotated[Path | None, typer.Option(help="write it to this file instead, for the browser")] = None,
+) -> None:
+    """Rows of the export in a tokenizer's chat template, with the tokens that would be trained."""
+    from sft_assets.asset import warehouse
+    from sft_assets.exported.preview import previews
+    from sft_assets.exported.tokens import tokenizer_of
+    from sft_assets.recipe import EMBEDDED, Recipe
+
+    folder = _folder(data)
+    recipe = Recipe.load(folder.recipe)
+    name = tokenizer or recipe.exported.tokenizer or EMBEDDED
+    found = previews(warehouse(folder, recipe), tokenizer_of(name), row_ids or (), rows, split, max_length)
+    if html is None:
+        show.previews(found, name)
+        return
+    from sft_assets.exported.preview_page import page
+    from sft_assets.folder import write_whole
+
+    write_whole(html.expanduser().resolve(), page(found, name).encode())
+    console.out.print(f"written to {show.plain(str(html))}", soft_wrap=True)
+
+
+@app.command()
+def gc(
+    data: Data = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what and how much, and do nothing")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="without asking")] = False,
+    keep: Annotated[
+        int | None, typer.Option(min=1, help="versions of each state that stay (default: engine.keep_versions)")
+    ] = None,
+    calls: Annotated[bool, typer.Option("--calls", help="replies that were paid for too, where no row needs them")] = False,
+    compact: Annotated[bool, typer.Option("--compact/--no-compact", help="write the database file anew")] = True,
+    wait: Annotated[float, typer.Option(help="seconds to wait for a run on the same folder")] = 600.0,
+) -> None:
+    """Collect what nothing needs: old versions, texts, exports, cached calls, leftovers. Then compact the database."""
+    from sft_assets import gc as garbage
+    from sft_assets.recipe import Recipe
+
+    folder = _folder(data)
+    recipe, options = Recipe.load(folder.recipe), garbage.Options(keep, calls, compact)
+    found = garbage.find(folder, recipe, options)
+    show.garbage(found)
+    if dry_run or not found.items or not _agreed(yes, "Collect it?"):
+        return
+    show.collected(garbage.collect(folder, recipe, options, wait, lambda said: console.out.print(show.plain(said)))[1])
+
+
+@app.command()
+def serve(
+    data: Data = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="default: 3000, or a free one")] = None,
+    token: Annotated[bool, typer.Option("--token", help="answer only who has the token: SFT_TOKEN's, or a new one")] = False,
+    read_only: Annotated[bool, typer.Option("--read-only", help="to look only, beside the one that runs things")] = False,
     browser: Annotated[bool, typer.Option("--open/--no-open", help="open it in the browser")] = True,
 ) -> None:
-    """The Dagster UI and daemon on 127.0.0.1, until Ctrl-C."""
+    """The Dagster UI with its daemon, the report and the map on 127.0.0.1, until Ctrl-C."""
     import webbrowser
 
-    from sft_assets.dev import dev as serve
-    from sft_assets.folder import Folder
+    from sft_assets.serve import Rules
+    from sft_assets.serve import serve as serving
+    from sft_assets.serve.server import new_token
 
-    def ready(address: str) -> None:
-        console.out.print(f"the Dagster UI is at {address} (Ctrl-C ends it)")
+    def ready(rules: Rules) -> None:
+        first = show.addresses(rules)
         if browser and sys.stdout.isatty() and (sys.platform == "darwin" or os.environ.get("DISPLAY")):
-            webbrowser.open(address)
+            webbrowser.open(first)
 
-    sys.exit(serve(Folder.current() if data is None else Folder.at(data), port, ready))
+    secret = new_token() if token else None
+    sys.exit(serving(_folder(data), port, secret, read_only, ready, lambda said: _to_stderr(show.plain(said))))
 
 
 if __name__ == "__main__":

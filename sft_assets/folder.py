@@ -4,7 +4,7 @@ D/recipe.yaml   what to do                      D/sft.duckdb    every state of t
 D/sources/      instruction data, as it came    D/exports/      finished datasets
 D/benchmarks/   test sets to keep out           D/quarantine/   what a stopped run could not read
 D/prompts/      rubrics of one's own            D/calls.sqlite  what language models were asked, and what it cost
-D/reviews.jsonl what people decided about rows
+D/reviews.jsonl what people decided about rows  D/report.html   where the rows came from and where they went
 D/.lock         who is writing                  D/.dagster/     Dagster's own storage
 """
 
@@ -100,6 +100,11 @@ class Folder:
     def map(self) -> Path:
         """The map of the rows; the picture of it lies beside it."""
         return self.root / "map.html"
+
+    @property
+    def report(self) -> Path:
+        """The page that tells where the rows came from and where they went."""
+        return self.root / "report.html"
 
     @property
     def embeddings(self) -> Path:

@@ -654,6 +654,12 @@ class Exported(Section):
         default=None, description="counts the tokens of each row: `embedded`, or a tokenizer by name or path"
     )
 
+    @model_validator(mode="after")
+    def _shares_are_of_one_whole(self) -> Exported:
+        if self.validation_share + self.test_share > 1:
+            raise ValueError("validation_share and test_share together are more than all rows: lower one of them")
+        return self
+
 
 class Engine(Section):
     """How, never what: nothing here changes a result or makes anything stale."""
@@ -663,6 +669,10 @@ class Engine(Section):
     )
     threads: int | None = Field(default=None, ge=1, le=256)
     keep_versions: int = Field(default=5, ge=1, description="versions of each state that stay in the database")
+    owners: list[Annotated[str, Field(pattern=r"^(team:[\w-]+|[^@\s]+@[^@\s]+)$")]] = Field(
+        default=["team:data"], description="who answers for the assets: e-mail addresses, or team:NAME"
+    )
+    fresh_days: float = Field(default=30.0, gt=0, description="after so many days without a run an asset counts as out of date")
     keep_exports: int = Field(default=10, ge=1, description="exports that stay; older ones go once a new one is complete")
 
 

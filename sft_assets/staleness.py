@@ -17,6 +17,7 @@ from sft_assets.errors import SftError
 from sft_assets.warehouse import Version
 
 DATA, CODE, INPUT = "dagster/data_version", "dagster/code_version", "dagster/input_data_version/"
+CHANGED_CODE = ("its code changed", "its section of the recipe changed")
 UNSEEN = "INITIAL"  # what Dagster records of a parent that it knows no version of
 
 
@@ -111,7 +112,7 @@ def _recorded_causes(graph: Graph, key: AssetKey, tags: Mapping[AssetKey, Mappin
     why = []
     code = graph.code[key]
     if code and own.get(CODE) != code:
-        why.append(_code_cause(own.get(CODE), code))
+        why.append(code_cause(own.get(CODE), code))
     parents = graph.parents[key]
     used = {AssetKey.from_user_string(t[len(INPUT) :]): v for t, v in own.items() if t.startswith(INPUT)}
     for parent in sorted(parents):
@@ -119,16 +120,29 @@ def _recorded_causes(graph: Graph, key: AssetKey, tags: Mapping[AssetKey, Mappin
         if parent not in used:
             why.append(f"new input {parent.to_user_string()}")
         elif used[parent] != now:
-            why.append(f"new data in {parent.to_user_string()}")
+            why.append(new_data(parent.to_user_string()))
     why += [f"dropped input {p.to_user_string()}" for p in sorted(set(used) - parents)]
     return why
 
 
-def _code_cause(before: str | None, now: str) -> str:
+def new_data(parent: str) -> str:
+    """The cause of an asset that was made from other data of a parent."""
+    return f"new data in {parent}"
+
+
+def code_cause(before: str | None, now: str) -> str:
     """Code versions are number+recipe digest: say which of the two changed."""
-    if before and before.split("+")[0] == now.split("+")[0]:
-        return "its section of the recipe changed"
-    return "its code changed"
+    code, section = CHANGED_CODE
+    return section if before and before.split("+")[0] == now.split("+")[0] else code
+
+
+def causes_of(version: Version | None, code_version: str, inputs: Mapping[str, str]) -> list[str]:
+    """Why an asset is made now: what differs from its version in the database. `inputs`: the data version of each parent."""
+    if version is None:
+        return ["never made"]
+    why = [code_cause(version.code_version, code_version)] if version.code_version != code_version else []
+    why += [new_data(name) for name, now in sorted(inputs.items()) if version.inputs.get(name) != now]
+    return why + [f"dropped input {name}" for name in sorted(set(version.inputs) - set(inputs))]
 
 
 def _missing_causes(key: AssetKey, tags: Mapping[AssetKey, Mapping[str, str] | None], facts: Facts) -> list[str]:

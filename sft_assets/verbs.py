@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from sft_assets.augmented.gaps.report import Report
     from sft_assets.clustered.search import Found
     from sft_assets.decontaminated.check import Check
+    from sft_assets.exported.finished import Finished
     from sft_assets.models.door import Spent
     from sft_assets.scored.judgements.check import Check as JudgeCheck
     from sft_assets.selection import Selected
@@ -142,6 +143,23 @@ def select(space: Workspace, file: str, decision: str, why: str, reviewer: str |
         raise SftError("nobody is logged in by name here: say --reviewer NAME") from None
     house, name = warehouse(space.folder, space.recipe), "standard input" if file == "-" else file
     return selection.select(house, space.folder, STATES, name, text, cast("selection.Wanted", decision), why, by)
+
+
+def export(
+    space: Workspace,
+    wait: float | None = None,
+    say: Say = print,
+    tell: Callable[[str, Version], None] = lambda name, version: None,
+) -> Finished:
+    """Bring `exported` up to date, and give the export of it (see `exported.finished`, and `exported.hub` to upload it).
+
+    Raises:
+        SftError: an asset failed, or somebody took the export's folder away meanwhile.
+    """
+    from sft_assets.exported.finished import Finished
+
+    space.run(["exported"], False, wait, say, tell)
+    return Finished.read(space.folder.root / space.versions()["exported"].report["export"])
 
 
 def gaps(space: Workspace) -> Report:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,15 @@ settings.load_profile("fixed")
 NO_MODELS = {"likelihoods": {"rows": 0}, "judgements": {"rows": 0}, "embeddings": {"model": None}}
 
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
+
+
+@pytest.fixture(scope="session")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Folder, Any]]:
+    """A finished folder and `sft serve` over it, for the tests of the group "live"."""
+    from tests.served import finished_and_served
+
+    with finished_and_served(tmp_path_factory.mktemp("live") / "data") as both:
+        yield both
 
 
 @pytest.fixture

@@ -9,7 +9,10 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,9 @@ import pytest
 import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from sft_assets import formats
 from sft_assets.asset import materialize
@@ -28,10 +34,12 @@ from sft_assets.combined import asset as combined
 from sft_assets.deduped import asset as deduped
 from sft_assets.errors import LawBroken, SftError
 from sft_assets.exported import files as files_module
+from sft_assets.exported import loaders
 from sft_assets.exported.asset import exported
 from sft_assets.exported.card import cell, licenses, size_category
-from sft_assets.exported.folder import partial_folder, publish
-from sft_assets.exported.splits import draw, split
+from sft_assets.exported.folder import partial_folder, publish, retire
+from sft_assets.exported.licenses import licensing
+from sft_assets.exported.splits import split
 from sft_assets.exported.writers import narrow
 from sft_assets.folder import Folder
 from sft_assets.formats import alpaca, messages, preference
@@ -55,6 +63,7 @@ class Row:
     record: str | None = None
     parents: list[bytes] | None = None
     chunk: str | None = None
+    topic: int | None = None
     verdict: str = "keep"
     reasons: list[str] = field(default_factory=list)
 
@@ -93,7 +102,7 @@ WITH_TOOLS = Conversation(
 SCORED = Table(
     "scored", {"row_id": "UUID", "content_hash": "UUID", "verdict": "VARCHAR", "review_reasons": "VARCHAR[]"}, after="deduped"
 )
-CLUSTERED = Table("clustered", {"row_id": "UUID", "content_hash": "UUID"}, after="scored")
+CLUSTERED = Table("clustered", {"row_id": "UUID", "content_hash": "UUID", "topic_id": "INTEGER"}, after="scored")
 AUGMENTED = Table(
     "augmented",
     {"row_id": "UUID", "content_hash": "UUID", "generated_parents": "UUID[]", "generated_chunk": "UUID"},
@@ -136,7 +145,7 @@ def augmented(root: Path, rows: list[Row], dropped: int = 0) -> Folder:
             "verdict": strings(r.verdict for r in rows),
             "review_reasons": pa.array([r.reasons for r in rows], pa.list_(pa.string())),
         },
-        "clustered": {"row_id": ids, "content_hash": hashes},
+        "clustered": {"row_id": ids, "content_hash": hashes, "topic_id": pa.array([r.topic for r in rows], pa.int32())},
         "augmented": {
             "row_id": ids,
             "content_hash": hashes,
@@ -172,9 +181,10 @@ def augmented(root: Path, rows: list[Row], dropped: int = 0) -> Folder:
     return folder
 
 
-def export(folder: Folder, again: bool = False, **section: Any) -> Path:
-    """Run `exported` and give the newest folder."""
-    materialize(exported, folder, Recipe.model_validate({"exported": section}), {}, again=again)
+def export(folder: Folder, again: bool = False, engine: dict[str, Any] | None = None, **section: Any) -> Path:
+    """Run `exported` (train and test only, unless told otherwise) and give the newest folder."""
+    recipe = Recipe.model_validate({"exported": {"validation_share": 0, **section}, "engine": engine or {}})
+    materialize(exported, folder, recipe, {}, again=again)
     return (folder.exports / "latest").resolve()
 
 
@@ -249,12 +259,12 @@ def sides(rows: list[Ties], share: float, seed: int = 0) -> list[str]:
         return split(uuids([]), [uuids([])], share, seed).to_pylist()
     content, *ties = zip(*rows, strict=True)
     groups = [uuids([None if g is None else ident(g) for g in column]) for column in ties]
-    return split(uuids([ident(c) for c in content]), groups, share, seed).to_pylist()
+    return split(uuids([ident(c) for c in content]), groups, share, seed, (1 - share) / 3).to_pylist()
 
 
 @settings(deadline=None)
 @given(rows_with_ties, st.floats(0, 1), st.integers(0, 3))
-def test_no_group_is_on_both_sides(rows: list[Ties], share: float, seed: int) -> None:
+def test_no_group_is_on_two_sides(rows: list[Ties], share: float, seed: int) -> None:
     side = sides(rows, share, seed)
     for column in range(4):
         of_group: dict[int, set[str]] = {}
@@ -280,27 +290,83 @@ def test_pairs_keep_their_side_in_reverse_order() -> None:
     assert sides(pairs[::-1], 0.3) == side[::-1]
 
 
-@settings(deadline=None)
-@given(rows_with_ties.filter(bool), st.integers(1, 30), st.floats(0.1, 0.6))
-def test_rows_that_come_later_move_none_they_are_not_tied_to(rows: list[Ties], more: int, share: float) -> None:
-    unrelated: list[Ties] = [(1000 + i, None, None, 1000 + i) for i in range(more)]
-    before, after = sides(rows, share), sides(rows + unrelated, share)
-    times = Counter((column, row[column]) for row in rows for column in (0, 3))
-    alone = [i for i, r in enumerate(rows) if r[1] is r[2] is None and times[0, r[0]] == times[3, r[3]] == 1]
-    assume(any(draw(ident(rows[i][0]), 0) >= share for i in alone))  # else one row is held back from test
-    # only a group that was too large for the test split may find its place there in a larger set
-    assert ("test", "train") not in zip(before, after, strict=False)
-    assert all(before[i] == after[i] for i in alone if len(rows) * share >= 1)
+def singles(start: int, stop: int) -> list[Ties]:
+    return [(i, None, None, i) for i in range(start, stop)]
 
 
-def test_single_rows_keep_their_side_when_others_come() -> None:
-    rows: list[Ties] = [(i, None, None, i) for i in range(200)]
-    more: list[Ties] = [(i, None, None, i) for i in range(200, 500)]
-    assert sides(rows + more, 0.1)[:200] == sides(rows, 0.1)
+def sides_by_topic(topics: dict[int, list[Ties]], test: float, validation: float, seed: int = 0) -> dict[int, list[str]]:
+    """The side of each row, where rows stand in topics."""
+    content, *ties = zip(*(row for rows in topics.values() for row in rows), strict=True)
+    of_row = pa.array([topic for topic, rows in topics.items() for _ in rows], pa.int32())
+    groups = [uuids([None if g is None else ident(g) for g in column]) for column in ties]
+    side = iter(split(uuids([ident(c) for c in content]), groups, test, seed, validation, of_row).to_pylist())
+    return {topic: [next(side) for _ in rows] for topic, rows in topics.items()}
+
+
+def test_every_topic_gives_its_share_to_each_side_but_for_a_row_or_a_fifth() -> None:
+    topics = {n: singles(10_000 * n, 10_000 * n + size) for n, size in enumerate([20, 25, 40, 40, 70, 130, 300, 700, 2000])}
+    for seed in range(5):
+        for rows in sides_by_topic(topics, 0.05, 0.1, seed).values():
+            for side, share in (("test", 0.05), ("validation", 0.1)):
+                due = share * len(rows)
+                assert abs(rows.count(side) - due) <= max(1, 0.2 * due)
+
+
+def test_topics_of_tied_rows_give_their_share_too() -> None:
+    rng = random.Random(3)
+    topics = {n: [(10_000 * n + i, n * 1000 + rng.randrange(60), None, 10_000 * n + i) for i in range(200)] for n in range(20)}
+    for rows in sides_by_topic(topics, 0.1, 0.1).values():
+        assert 16 <= rows.count("test") <= 24
+        assert 16 <= rows.count("validation") <= 24
+
+
+def test_a_component_that_spans_topics_is_on_one_side() -> None:
+    for seed in range(10):
+        topics = {n: [(100 * n + i, i, None, 100 * n + i) for i in range(40)] for n in range(3)}  # every row has a twin in each
+        first, *others = sides_by_topic(topics, 0.2, 0.2, seed).values()
+        assert all(other == first for other in others)
+        assert set(first) == {"train", "validation", "test"}
+
+
+def test_rows_that_come_to_one_topic_move_none_of_another() -> None:
+    topics = {n: singles(1000 * n, 1000 * n + 30 + 10 * n) for n in range(8)}
+    before = sides_by_topic(topics, 0.1, 0.1)
+    topics[5] += singles(90_000, 90_200)
+    after = sides_by_topic(topics, 0.1, 0.1)
+    assert {n: after[n] for n in topics if n != 5} == {n: before[n] for n in topics if n != 5}
+
+
+@given(st.integers(20, 60), st.integers(1, 30), st.integers(0, 50))
+def test_rows_that_come_move_no_more_rows_of_their_topic_than_they_are(n: int, more: int, seed: int) -> None:
+    before, after = (sides_by_topic({0: singles(0, size)}, 0.1, 0, seed)[0] for size in (n, n + more))
+    assert sum(a != b for a, b in zip(before, after, strict=False)) <= more
+
+
+def test_rows_of_a_large_set_keep_their_side_when_others_come() -> None:
+    before, after = (sides_by_topic({0: singles(0, size)}, 0.1, 0.1)[0] for size in (4000, 9000))
+    assert after[:4000] == before
+
+
+def test_shares_of_more_than_all_rows_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("exported:\n  validation_share: 0.6\n  test_share: 0.6\n")
+    with pytest.raises(SftError, match=r"recipe\.yaml:1: exported: validation_share and test_share together"):
+        Recipe.load(tmp_path / "recipe.yaml")
+
+
+def test_a_validation_split_takes_no_row_from_the_test_split() -> None:
+    without, with_one = (sides_by_topic({0: singles(0, 3000)}, 0.1, share)[0] for share in (0, 0.1))
+    assert "validation" in with_one
+    assert [i for i, side in enumerate(without) if side == "test"] == [i for i, side in enumerate(with_one) if side == "test"]
+
+
+def test_the_numbers_that_topics_have_play_no_part() -> None:
+    topics = {n: singles(1000 * n, 1000 * n + 50) for n in range(5)}
+    renamed = {90 - n: rows for n, rows in topics.items()}
+    assert list(sides_by_topic(topics, 0.1, 0.1).values()) == list(sides_by_topic(renamed, 0.1, 0.1).values())
 
 
 def test_about_the_share_of_the_rows_is_test_and_the_seed_chooses_which() -> None:
-    rows: list[Ties] = [(i, None, None, i) for i in range(4000)]
+    rows = singles(0, 4000)
     first, second = sides(rows, 0.05), sides(rows, 0.05, seed=1)
     assert 150 < first.count("test") < 250
     assert first != second
@@ -397,7 +463,7 @@ def test_a_leak_is_never_published(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for row in rows:
         row.near = "one group"
     folder = augmented(tmp_path, rows)
-    broken = lambda content, ties, share, seed: pa.array(["train", "test", "train", "test"])  # noqa: E731
+    broken = lambda *_: pa.array(["train", "test", "train", "test"])  # noqa: E731
     monkeypatch.setattr("sft_assets.exported.asset.split", broken)
     with pytest.raises(LawBroken, match="no_group_in_two_splits"):
         export(folder)
@@ -469,7 +535,7 @@ def test_the_card_names_only_what_is_there(tmp_path: Path) -> None:
     assert front["size_categories"] == ["n<1K"]
     assert front["dataset_info"][0]["splits"][0]["num_examples"] == 2
     assert front["dataset_info"][0]["download_size"] == (out / "preference/train-00000-of-00001.parquet").stat().st_size
-    assert sorted(p.name for p in out.iterdir()) == ["MANIFEST.json", "README.md", "preference"]
+    assert {p.name for p in out.iterdir()} - set(loaders.NAMES) == {"MANIFEST.json", "README.md", "preference"}
 
 
 def test_a_card_of_two_rows_loads_too(tmp_path: Path) -> None:
@@ -792,6 +858,209 @@ def test_a_kill_at_any_moment_leaves_a_whole_export(tmp_path: Path, calls_before
     assert (latest / "data" / "train").read_text() == "next"
 
 
+WRITING = """
+import os, sys
+from sft_assets.asset import materialize
+from sft_assets.exported.asset import exported
+from sft_assets.folder import Folder
+from sft_assets.recipe import Recipe
+
+folder = Folder.at(sys.argv[1])
+for line in sys.stdin:
+    if (child := os.fork()) == 0:
+        section = {"test_share": 0.1, "seed": int(line), "formats": ["messages", "alpaca", "sharegpt", "prompt_completion"]}
+        materialize(exported, folder, Recipe.model_validate({"exported": section, "engine": {"keep_exports": 3}}), {})
+        os._exit(0)
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+def check_whole(folder: Folder) -> str:
+    """Every folder that is named like an export, and `latest`, hold all that their manifest names; the newest one's name."""
+    complete = [path for path in folder.exports.iterdir() if not path.name.startswith(".") and not path.is_symlink()]
+    for path in complete:
+        manifest = orjson.loads((path / "MANIFEST.json").read_bytes())
+        assert {p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file()} == {*manifest["files"], "MANIFEST.json"}
+        for name, entry in manifest["files"].items():
+            assert hashlib.sha256((path / name).read_bytes()).hexdigest() == entry["sha256"]
+    latest = (folder.exports / "latest").resolve()
+    assert latest in complete
+    return latest.name
+
+
+@pytest.mark.timeout(600)
+def test_an_export_killed_at_fifteen_random_moments_is_the_one_before_or_the_new_one(tmp_path: Path) -> None:
+    folder = augmented(tmp_path, [*sums(3000), *(pair(i) for i in range(300))])
+    rng = random.Random(5)
+    writer = subprocess.Popen([sys.executable, "-c", WRITING, str(tmp_path)], stdin=-1, stdout=-1, text=True)
+    assert writer.stdin and writer.stdout
+
+    def begin(seed: int) -> int:
+        assert writer.stdin and writer.stdout
+        writer.stdin.write(f"{seed}\n")
+        writer.stdin.flush()
+        return int(writer.stdout.readline())
+
+    def partial() -> bool:
+        return any(".export.partial-" in path.name for path in folder.exports.glob(".*"))
+
+    def wait(until: Callable[[], bool]) -> float:
+        start = time.monotonic()
+        while not until() and time.monotonic() - start < 60:
+            time.sleep(0.001)
+        return time.monotonic() - start
+
+    begin(0)
+    wait(partial)
+    seconds = wait(lambda: not partial())  # from its first file until it has its name
+    assert writer.stdout.readline() == "0\n"
+    before, stopped = check_whole(folder), 0
+    for seed in range(1, 16):
+        child = begin(seed)
+        wait(partial)
+        time.sleep(rng.uniform(0, 1.1) * seconds)
+        with suppress(ProcessLookupError):  # it was done before
+            os.kill(child, signal.SIGKILL)
+        killed = writer.stdout.readline() == f"{-signal.SIGKILL}\n"
+        after = check_whole(folder)
+        stopped += killed and after == before
+        before = after
+    assert stopped > 0
+    begin(99)
+    assert writer.stdout.readline() == "0\n"
+    writer.stdin.close()
+    writer.wait()
+    assert check_whole(folder) != before
+    assert not [path for path in folder.exports.iterdir() if path.name.startswith(".")]
+    assert version_of(folder).report["export"] == f"exports/{check_whole(folder)}"
+
+
+# ------------------------------------------------------------------------------------------------------- older exports
+
+
+def test_exports_beyond_the_number_that_the_recipe_keeps_are_deleted_oldest_first(tmp_path: Path) -> None:
+    folder = augmented(tmp_path, sums(30))
+    mine = folder.exports / "sent-to-the-team"
+    made = [export(folder, seed=seed, test_share=0.2).name for seed in range(3)]
+    (folder.exports / made[0]).rename(mine)
+    unfinished = folder.exports / "20200102T030405Z-00000000"
+    unfinished.mkdir()
+    made.append(export(folder, seed=3, test_share=0.2, engine={"keep_exports": 2}).name)
+    left = {path.name for path in folder.exports.iterdir()}
+    assert left == {made[2], made[3], mine.name, unfinished.name, "latest"}
+    assert version_of(folder).report["deleted_exports"] == [made[1]]
+
+
+def test_the_export_that_latest_leads_to_is_never_deleted(tmp_path: Path) -> None:
+    for name in ("20200101T000000Z-aaaaaaaa", "20200102T000000Z-bbbbbbbb", "20200103T000000Z-cccccccc"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "MANIFEST.json").write_text("{}")
+    (tmp_path / "latest").symlink_to("20200101T000000Z-aaaaaaaa")
+    assert retire(tmp_path, 1) == ["20200102T000000Z-bbbbbbbb"]
+    assert {path.name[-8:] for path in tmp_path.iterdir()} == {"aaaaaaaa", "cccccccc", "latest"}
+
+
+# ------------------------------------------------------------------------------------------------------------ repetition
+
+
+def test_rows_of_a_repeated_source_stand_in_every_train_file_so_many_times(tmp_path: Path) -> None:
+    rows = sums(60)
+    for row in rows[:40]:
+        row.source = "good"
+    rows += [pair(i, source="good") for i in range(6)]
+    folder = augmented(tmp_path / "D", rows)
+    formats = ["messages", "alpaca", "preference"]
+    out = export(folder, repeat={"good": 2.5}, test_share=0.2, validation_share=0.2, formats=formats)
+    side = {row_id.hex(): s for row_id, s in sides_of(folder).items()}
+    assert len(side) == 66
+    written = Counter(row["row_id"].replace("-", "") for row in [*parquet(out), *parquet(out, "preference")])
+    assert {written[row.id.hex()] for row in rows if row.source == "questions"} == {1}
+    assert {n for row_id, n in written.items() if side[row_id] != "train"} == {1}
+    times = [written[row.id.hex()] for row in rows if row.source == "good" and side[row.id.hex()] == "train"]
+    assert {2, 3} == set(times)
+    manifest = orjson.loads((out / "MANIFEST.json").read_bytes())
+    assert manifest["repeated"] == {"good": {"rows": len(times), "times": 2.5, "written": sum(times)}}
+    in_train = len(parquet_of(out, "train"))
+    assert manifest["files"]["data/train-00000-of-00001.parquet"]["rows"] == in_train
+    assert len(orjson.loads((out / "alpaca/train.json").read_bytes())) == in_train
+    front = yaml.safe_load((out / "README.md").read_text().split("---\n")[1])
+    assert front["dataset_info"][0]["splits"][0] == {
+        "name": "train",
+        "num_bytes": front["dataset_info"][0]["splits"][0]["num_bytes"],
+        "num_examples": in_train,
+    }
+    assert f"| good | {len(times)} | 2.5 | {sum(times)} |" in (out / "README.md").read_text()
+    got = loaded(out, tmp_path / "home", "")[""]
+    assert {split: len(of_split) for split, of_split in got.items()} == {
+        split: len(parquet_of(out, split)) for split in ("train", "validation", "test")
+    }
+
+
+def parquet_of(out: Path, split: str) -> list[dict[str, Any]]:
+    return [row for path in sorted((out / "data").glob(f"{split}-*")) for row in pq.read_table(path).to_pylist()]
+
+
+def test_a_repeated_source_that_nobody_knows_is_refused_with_what_comes_close(tmp_path: Path) -> None:
+    folder = augmented(tmp_path, sums(3))
+    with pytest.raises(SftError, match=r"exported\.repeat: there is no source 'question'; did you mean 'questions'"):
+        export(folder, repeat={"question": 2})
+    assert not folder.exports.exists()
+    export(folder, repeat={"generated:personas": 2, "questions": 1})
+
+
+# --------------------------------------------------------------------------------------------------------------- tokens
+
+
+def test_tokens_are_counted_for_each_row_where_the_recipe_names_a_tokenizer(tmp_path: Path) -> None:
+    vocabulary = {word: n for n, word in enumerate(["?", "what", "is", "it", "."])}
+    words = Tokenizer(WordLevel(vocabulary, unk_token="?"))
+    words.pre_tokenizer = WhitespaceSplit()
+    words.save(str(tmp_path / "tokenizer.json"))
+    folder = augmented(tmp_path / "D", [Row(chat("what is it", "it is it")), Row(chat("what", "it"))])
+    plain = export(folder, test_share=0)
+    assert "## Tokens" not in (plain / "README.md").read_text()
+    out = export(folder, test_share=0, tokenizer=str(tmp_path / "tokenizer.json"))
+    with Warehouse(folder.database).reading() as con:
+        assert sorted(con.execute("SELECT tokens FROM exported").fetchall()) == [(2,), (6,)]
+    manifest = orjson.loads((out / "MANIFEST.json").read_bytes())
+    assert manifest["tokens"]["splits"] == {"train": {"all": 8, "median": 2, "p95": 6, "longest": 6}}
+    assert "| train | 8 | 2 | 6 | 6 |" in (out / "README.md").read_text()
+
+
+# ----------------------------------------------------------------------------------------------------------- front matter
+
+
+def test_the_front_matter_says_where_the_rows_came_from_and_who_wrote_them(tmp_path: Path) -> None:
+    rows = [*sums(3), *(Row(chat(f"Say {i}.", "No."), source=name) for i, name in enumerate(("acme", "generated:personas")))]
+    folder = augmented(tmp_path, rows)
+    recipe = Recipe.model_validate({"sources": [{"hub": "acme/chats", "name": "acme"}]})
+    materialize(exported, folder, recipe, {})
+    text = (folder.exports / "latest" / "README.md").read_text()
+    front = yaml.safe_load(text.split("---\n")[1])
+    assert front["source_datasets"] == ["acme/chats", "original"]
+    assert front["annotations_creators"] == ["found", "machine-generated"]
+    assert "synthetic" in front["tags"]
+    assert front["language"] == ["en"]
+    assert front["license"] == ["mit", "unknown"]
+    assert {"pretty_name", "size_categories", "task_categories", "configs", "dataset_info"} <= front.keys()
+
+
+def test_the_card_says_how_each_format_is_loaded(tmp_path: Path) -> None:
+    rows = [*sums(4), pair(1), Row(chat("Say it.", "No.", kind="unpaired", label=False))]
+    formats = ["messages", "alpaca", "preference", "sharegpt", "openai", "prompt_completion", "kto"]
+    out = export(augmented(tmp_path, rows), formats=formats, test_share=0)
+    text = (out / "README.md").read_text()
+    folders = {path.name for path in out.iterdir() if path.is_dir()}
+    assert folders == {"data", "alpaca", "preference", "sharegpt", "openai", "prompt_completion", "kto"}
+    loading = text.split("## Loading")[1].split("\n## ")[0]
+    for name in folders - {"data"}:
+        assert f'"{name}"' in loading or f"`{name}/`" in loading
+    assert {trainer for trainer in ("SFTTrainer", "DPOTrainer", "KTOTrainer") if trainer in loading} == {
+        *("SFTTrainer", "DPOTrainer", "KTOTrainer")
+    }
+
+
 # ------------------------------------------------------------------------------------------------------------- words
 
 
@@ -809,12 +1078,22 @@ def test_sizes_are_named_as_the_hub_names_them(rows: int, word: str) -> None:
         (["mit"], {"license": "mit"}),
         (["MIT", "apache-2.0"], {"license": ["apache-2.0", "mit"]}),
         (["mit", None], {"license": ["mit", "unknown"]}),
-        (["CC BY-NC 4.0", "mit"], {"license": "other", "license_name": "CC BY-NC 4.0, mit"}),
+        (["CC BY-NC 4.0", "mit"], {"license": ["cc-by-nc-4.0", "mit"]}),
+        (["cc-by-4.0 AND mit", "mit"], {"license": ["cc-by-4.0", "mit"]}),
+        (["Our Terms, v2", "mit"], {"license": "other", "license_name": "our-terms-v2-and-mit", "license_link": "README.md"}),
+        (
+            ["cc-by-sa-2.0"],
+            {
+                "license": "other",
+                "license_name": "cc-by-sa-2.0",
+                "license_link": "https://creativecommons.org/licenses/by-sa/2.0/",
+            },
+        ),
         ([], {}),
     ],
 )
 def test_licences_are_one_a_list_or_other(names: list[str | None], front: dict[str, Any]) -> None:
-    assert licenses(names) == front
+    assert licenses(licensing(("questions", name, 1) for name in names).held) == front
 
 
 @settings(deadline=None)

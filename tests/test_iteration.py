@@ -15,7 +15,7 @@ import pytest
 
 from sft_assets import verbs
 from sft_assets.asset import Asset, state, warehouse
-from sft_assets.automation import JOB, new_data_sensor
+from sft_assets.automation import JOB, WATCHES, sensor
 from sft_assets.definitions import ASSETS, STATES, definitions
 from sft_assets.errors import SftError
 from sft_assets.explain import explain
@@ -183,6 +183,7 @@ def test_a_section_of_the_recipe_makes_stale_only_the_assets_that_use_it(
     folder: Folder, section: str, values: dict[str, Any], ran: list[str]
 ) -> None:
     folder.recipe.write_text(json.dumps({**NO_MODELS, section: values}), "utf-8")
+    ran = [*ran, "report"] if ran else []  # it shows the recipe
     assert list(Workspace.open(folder.root).plan()) == ran
     assert run(folder) == ran  # the content came out equal: nothing below ran
     assert run(folder) == []
@@ -207,6 +208,7 @@ def test_named_assets_bring_their_stale_ancestors_and_nothing_below(folder: Fold
         "map",
         "augmented",
         "exported",
+        "report",
     ]
 
 
@@ -237,7 +239,7 @@ def test_deleted_dagster_storage_costs_no_work(folder: Folder) -> None:
 
 def test_a_deleted_export_is_made_again(folder: Folder) -> None:
     shutil.rmtree(folder.exports)
-    assert run(folder) == ["exported"]
+    assert run(folder) == ["exported", "report"]
 
 
 def test_plan_writes_nothing(folder: Folder) -> None:
@@ -330,10 +332,10 @@ def test_a_broken_law_builds_nothing_on_it_from_the_sensor(folder: Folder) -> No
 # ------------------------------------------------------------------------------------------------------------- sensor
 
 
-def tick(folder: Folder, recipe: Recipe, defs: dg.Definitions, instance: dg.DagsterInstance) -> Any:
-    sensor = new_data_sensor(folder, recipe)
+def tick(folder: Folder, recipe: Recipe, defs: dg.Definitions, instance: dg.DagsterInstance, name: str = "new_sources") -> Any:
+    watch = {watch.name: watch for watch in WATCHES}[name]
     with dg.build_sensor_context(instance=instance, repository_def=defs.get_repository_def()) as context:
-        result = sensor(context)
+        result = sensor(watch, folder, recipe)(context)
     if isinstance(result, dg.SensorResult):
         for event in result.asset_events:
             instance.report_runless_asset_event(event)
@@ -377,7 +379,10 @@ def test_after_a_recipe_edit_the_sensor_asks_for_a_reload_instead_of_a_run(folde
     for _ in range(3):
         assert "Reload definitions" in str(tick(folder, space.recipe, space.defs, space.instance).skip_message)
     reloaded = Workspace.open(folder.root)
-    assert tick(folder, reloaded.recipe, reloaded.defs, space.instance).run_requests
+    one_for_sources = tick(folder, reloaded.recipe, reloaded.defs, space.instance)
+    assert "stale for other reasons" in str(one_for_sources.skip_reason) and "deduped" in str(one_for_sources.skip_reason)
+    (asked,) = tick(folder, reloaded.recipe, reloaded.defs, space.instance, "new_recipe").run_requests
+    assert asked.tags["sft/stale/deduped"] == "its section of the recipe changed"
 
 
 def test_an_unusable_recipe_is_named_by_the_sensor(folder: Folder) -> None:

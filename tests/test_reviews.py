@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -678,14 +679,17 @@ def test_the_sensor_sees_the_file_when_it_is_quiet(run_folder: Folder) -> None:
 
     here = space(run_folder)
     decide(run_folder, OTHER, "scored", "drop")
-    assert "reviews.jsonl" in str(tick(run_folder, here.recipe, here.defs, here.instance).skip_message)
+    ago = time.time() - 60
+    os.utime(run_folder.reviews, (ago, ago))  # a file is at rest by then; a person may be about to decide on the next row
+    waits = tick(run_folder, here.recipe, here.defs, here.instance, "new_decisions")
+    assert "reviews.jsonl has not changed for 120 seconds" in str(waits.skip_message)
     os.utime(run_folder.reviews, (1, 1))
-    asked = tick(run_folder, here.recipe, here.defs, here.instance).run_requests
+    asked = tick(run_folder, here.recipe, here.defs, here.instance, "new_decisions").run_requests
     assert "scored" in [key.to_user_string() for key in asked[0].asset_selection]
     assert "deduped" not in [key.to_user_string() for key in asked[0].asset_selection]
     run_folder.reviews.write_text("{}\n")
     os.utime(run_folder.reviews, (1, 1))
-    assert "reviews.jsonl:1" in str(tick(run_folder, here.recipe, here.defs, here.instance).skip_message)
+    assert "reviews.jsonl:1" in str(tick(run_folder, here.recipe, here.defs, here.instance, "new_decisions").skip_message)
 
 
 def test_every_state_that_applies_decisions_has_them_as_an_input(folder: Folder) -> None:

@@ -87,7 +87,7 @@ def _estimate(evidence: Evidence, folder: Folder, recipe: Recipe, bound: bool, m
     return Estimate(section.model, len(hashes), sum(content not in known for content in hashes), local=True)
 
 
-@model_evidence(TABLE, deps=("decontaminated", "rule_hits"), code=1, estimate=_estimate)
+@model_evidence(TABLE, deps=("decontaminated", "rule_hits"), code=1, estimate=_estimate, kinds=["pytorch"])
 def embeddings(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
     """The vector of each content that no dropping rule hits."""
     section = recipe.embeddings

@@ -1,4 +1,4 @@
-"""exported: the finished dataset, split into train and test, in the files that trainers read.
+"""exported: the finished dataset, split into train, validation and test, in the files that trainers read.
 
     row_id 5f0c...  content_hash 9f3c...  split train      D/exports/20260102T030405Z-1f0c22ab/data/train-00000-of-00001.parquet
     dropped 77aa... prompt_only: a prompt without an answer
@@ -8,39 +8,47 @@ The table says which row is on which side; the files are written beside it, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from base64 import b64encode
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from sft_assets.asset import state
+from sft_assets.errors import SftError
+from sft_assets.exported import loaders
 from sft_assets.exported.card import card
-from sft_assets.exported.facts import FORMATS, facts_of, lineage
-from sft_assets.exported.folder import partial_folder, publish, sync
+from sft_assets.exported.facts import GENERATED, Facts, facts_of, lineage, sources_of
+from sft_assets.exported.folder import partial_folder, publish, retire, sync
+from sft_assets.exported.funnel import funnel
+from sft_assets.exported.licenses import data_digest, licensing, refusal
 from sft_assets.exported.manifest import write_manifest
 from sft_assets.exported.ordered import in_parts, parts_for
-from sft_assets.exported.splits import SPLITS, split
-from sft_assets.exported.writers import Alpaca, Answers, Config, Sft, Writer, prompt_and_completion
+from sft_assets.exported.repetition import Repetition, check_sources
+from sft_assets.exported.splits import SPLITS, TRAIN, split
+from sft_assets.exported.tokens import Counter
+from sft_assets.exported.writers import FORMATS, Config, close, writers
 from sft_assets.folder import Folder
-from sft_assets.formats import preference
-from sft_assets.recipe import Recipe
+from sft_assets.recipe import Methods, Recipe
 from sft_assets.record import MESSAGE
-from sft_assets.warehouse import Build, Law, Table
+from sft_assets.warehouse import Build, Law, Table, Version
 
 TABLE = Table(
     "exported",
-    columns={"row_id": "UUID", "content_hash": "UUID", "split": "VARCHAR"},
+    columns={"row_id": "UUID", "content_hash": "UUID", "split": "VARCHAR", "tokens": "INTEGER"},
     after="augmented",
     laws=(
         Law(
             "no_group_in_two_splits",
-            "near duplicates, answers to one prompt, rows of one record and generated rows with their parents are on one side",
+            "equal and near duplicates, answers to one prompt, rows of one record and generated rows with their parents are on "
+            "one side",
             """
             SELECT (SELECT count(*) FROM (
-                SELECT coalesce(near_group, conflict_group, record_id, generated_chunk) AS tie
-                FROM {table} JOIN augmented USING (row_id)
-                GROUP BY GROUPING SETS (near_group, conflict_group, record_id, generated_chunk)
+                SELECT coalesce(e.content_hash, near_group, conflict_group, record_id, generated_chunk) AS tie
+                FROM {table} AS e JOIN augmented USING (row_id)
+                GROUP BY GROUPING SETS (e.content_hash, near_group, conflict_group, record_id, generated_chunk)
                 HAVING tie IS NOT NULL AND count(DISTINCT split) > 1
             )) + (
                 SELECT count(*)
@@ -56,7 +64,7 @@ TABLE = Table(
             "every exported row came from augmented, with its content, and is on one side",
             """
             SELECT count(*) FROM {table} AS e LEFT JOIN augmented AS s USING (row_id)
-            WHERE s.content_hash IS DISTINCT FROM e.content_hash OR split NOT IN ('train', 'test')
+            WHERE s.content_hash IS DISTINCT FROM e.content_hash OR split NOT IN ('train', 'validation', 'test')
             """,
         ),
     ),
@@ -65,23 +73,56 @@ README = "README.md"
 BATCH_ROWS = 2048
 
 
-@state(TABLE, deps=("deduped", "scored"), code=1)
+@state(TABLE, deps=("deduped", "scored", "clustered", "generation_scores"), code=2, data_of_code=data_digest)
 def exported(build: Build, folder: Folder, recipe: Recipe) -> None:
     """The finished dataset: split without leaks, written for trainers, with a card that says where every row went."""
+    section = recipe.exported
+    states = lineage(build.con, build.parents["augmented"])
+    check_sources(section.repeat, _known_sources(build, recipe, states), f"{folder.recipe}: exported.repeat")
+    counter = Counter.of(section.tokenizer) if section.tokenizer else None
     _choose(build, recipe)
+    sources = sources_of(build)
+    found = licensing((s.name, s.license, s.rows) for s in sources)
+    if found.conflicts and section.incompatible_licenses == "refuse":
+        raise SftError(refusal(found, folder.recipe))
     build.check(TABLE.laws)  # before anything is published: a folder, unlike a table, cannot be rolled back
+    repetition = Repetition(section.repeat, section.seed)
     with partial_folder(folder.exports) as partial:
-        configs = _write(build, partial, recipe)
+        configs = _write(build, partial, section.formats, repetition, counter)
         data = {path: n for config in configs for path, n in config.files.items()}
-        facts = facts_of(build, recipe, configs, {p: (n, (partial / p).stat().st_size) for p, n in data.items()})
-        (partial / README).write_text(card(facts), "utf-8")
+        sizes = {path: (n, (partial / path).stat().st_size) for path, n in data.items()}
+        facts = facts_of(build, recipe, configs, sizes, sources, repetition.counts, counter)
+        beside = loaders.write(partial, facts)
+        (partial / README).write_text(card(facts, beside), "utf-8")
         sync(partial / README)
-        left_out = {c.name: dict(sorted(c.left_out.items())) for c in configs if c.left_out}
-        said = {"rows": facts.counts, "left_out": left_out, "not_written": facts.not_written}
-        versions = lineage(build.con, build.parents["augmented"])
-        content = write_manifest(partial, data, README, {"name": facts.name, **said}, versions, recipe)
-        final = publish(partial, content).relative_to(folder.root).as_posix()
-    build.notes |= {"files": [final], "export": final, "splits": facts.by_split, **said}
+        said = _said(facts)
+        content = write_manifest(partial, data, [README, *beside], {"name": facts.name, **said}, states, recipe)
+        final = publish(partial, content)
+    gone = retire(folder.exports, recipe.engine.keep_exports)
+    if gone:
+        build.say(f"deleted the oldest exports, engine.keep_exports is {recipe.engine.keep_exports}: {', '.join(gone)}")
+    path = final.relative_to(folder.root).as_posix()
+    build.notes |= {"files": [path], "export": path, "splits": facts.by_split, **said, "deleted_exports": gone}
+    build.notes["picture"] = b64encode(funnel(facts.funnel)).decode()
+
+
+def _said(facts: Facts) -> dict[str, Any]:
+    """What the manifest and the version's report have in common."""
+    return {
+        "rows": facts.counts,
+        "left_out": {c.name: dict(sorted(c.left_out.items())) for c in facts.configs if c.left_out},
+        "not_written": facts.not_written,
+        "repeated": facts.repeated,
+        "licenses": facts.licensing.as_json(),
+        "tokens": facts.tokens,
+    }
+
+
+def _known_sources(build: Build, recipe: Recipe, states: list[Version]) -> set[str]:
+    """Every source that there is, was read, or may come of a method."""
+    named = [f"SELECT source FROM {v.table}" for v in states if v.asset in ("raw", "combined")]
+    rows = build.con.execute(f"SELECT DISTINCT source FROM ({' UNION ALL '.join(named)}) WHERE source IS NOT NULL").fetchall()
+    return {*(name for (name,) in rows), *(s.name for s in recipe.sources), *(GENERATED + m for m in Methods.model_fields)}
 
 
 def _choose(build: Build, recipe: Recipe) -> None:
@@ -97,44 +138,42 @@ def _choose(build: Build, recipe: Recipe) -> None:
     parents = build.value(f"SELECT coalesce(max(len(generated_parents)), 0) FROM {rows_in}")
     families = "".join(f", coalesce(generated_parents[{n}], row_id) AS family_{n}" for n in range(1, parents + 1))
     rows: pa.Table = build.con.sql(f"""
-        SELECT row_id, content_hash, near_group, conflict_group, record_id, generated_chunk{families}
+        SELECT row_id, content_hash, topic_id, near_group, conflict_group, record_id, generated_chunk{families}
         FROM {rows_in} ANTI JOIN {build.ledger("dropped")} USING (row_id)
     """).to_arrow_table()
-    row_id, content, *ties = (column.combine_chunks() for column in rows.columns)
-    sides = split(content, ties, section.test_share, section.seed)
+    row_id, content, topic, *ties = (column.combine_chunks() for column in rows.columns)
+    sides = split(content, ties, section.test_share, section.seed, section.validation_share, topic)
     build.insert(pa.table({"row_id": row_id, "content_hash": content, "split": sides}))
 
 
 # ---------------------------------------------------------------------------------------------------------- writing
 
 
-def _write(build: Build, partial: Path, recipe: Recipe) -> list[Config]:
-    """All files of the formats that the recipe names, in one pass over the rows by row_id."""
+def _write(
+    build: Build, partial: Path, formats: Collection[str], repetition: Repetition, counter: Counter | None
+) -> list[Config]:
+    """All files of the formats, in one pass over the rows by row_id; on the way their tokens are counted."""
     fields, text_bytes = _turns(build)
-    writers = _writers(partial, fields, set(recipe.exported.formats))
+    by_kind = writers(partial, fields, set(formats))
     total = build.value(f"SELECT count(*) FROM {build.table}")
-    done = 0
+    done, counts = 0, []
     for batch in _rows(build, partial, text_bytes):
-        for kind, of_kind in writers.items():
+        for kind, of_kind in by_kind.items():
             for side in SPLITS:
                 mask = pc.and_(pc.equal(batch.column("kind"), kind), pc.equal(batch.column("split"), side))
-                if (rows := batch.filter(mask)).num_rows:
+                if of_kind and (rows := batch.filter(mask)).num_rows:
+                    rows = repetition(rows) if side == TRAIN else rows
                     for writer in of_kind:
                         writer.write(side, rows)
+        if counter:
+            counts.append(pa.table({"row_id": batch.column("row_id"), "counted": counter.count(batch)}))
         done += batch.num_rows
         build.progress(done, total)
-    return [writer.close() for of_kind in writers.values() for writer in of_kind]
-
-
-def _writers(partial: Path, fields: dict[str, list[str]], formats: set[str]) -> dict[str, list[Writer]]:
-    """Who writes the rows of each kind."""
-    sft: list[Writer] = [Sft(partial, fields["sft"])] if "messages" in formats else []
-    sft += [Alpaca(partial)] if "alpaca" in formats else []
-    if "preference" not in formats:
-        return {"sft": sft}
-    pairs = Answers(partial, "preference", fields["preference"], preference.write, label=False)
-    unpaired = Answers(partial, "unpaired", fields["unpaired"], prompt_and_completion, label=True)
-    return {"sft": sft, "preference": [pairs], "unpaired": [unpaired]}
+    if counts:
+        build.con.register("counts", pa.concat_tables(counts))
+        build.con.execute(f"UPDATE {build.table} AS e SET tokens = counted FROM counts AS c WHERE e.row_id = c.row_id::UUID")
+        build.con.unregister("counts")
+    return close(by_kind)
 
 
 def _rows(build: Build, folder: Path, text_bytes: int) -> Iterator[pa.RecordBatch]:

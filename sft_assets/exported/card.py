@@ -16,16 +16,18 @@ Numbers and names only: no text of the dataset. Specification: https://github.co
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 import yaml
 
 from sft_assets import __version__
-from sft_assets.exported.facts import Facts
+from sft_assets.exported.facts import GENERATED, Facts
 from sft_assets.exported.files import Part
-from sft_assets.exported.writers import Config
+from sft_assets.exported.licenses import NO_ADVICE, known, read, terms
+from sft_assets.exported.splits import SPLITS
+from sft_assets.exported.writers import REASONS, Config
 
 PATH = "path/to/this/folder"
 KINDS = {
@@ -33,18 +35,28 @@ KINDS = {
     "preference": "preference pairs",
     "unpaired": "answers labelled good or bad",
 }
-TRAINERS = {"default": "SFTTrainer", "preference": "DPOTrainer", "unpaired": "KTOTrainer"}
-WHY_NOT_ALPACA = {
-    "tools": "tools or tool calls",
-    "turns_do_not_alternate": "user and assistant do not take turns",
-    "reasoning_name_or_weight": "reasoning, speaker names or loss weights, which Alpaca has no field for",
+TRAINERS = {
+    "default": "SFTTrainer",
+    "prompt_completion": "SFTTrainer",
+    "preference": "DPOTrainer",
+    "unpaired": "KTOTrainer",
+    "kto": "KTOTrainer",
+}
+READERS = {  # of the files that `load_dataset` is not told about, and of those beside the data
+    "alpaca/": "the Alpaca format, for LLaMA-Factory and Axolotl (`type: alpaca`)",
+    "sharegpt/": "the ShareGPT format, for LLaMA-Factory (`formatting: sharegpt`)",
+    "openai/": "JSON lines for the fine-tuning of OpenAI and services like it: chats, and pairs for preference tuning",
+    "dataset_info.json": "LLaMA-Factory: `dataset_dir` is this folder, and `dataset` one or more of the names in the file",
+    "axolotl.yaml": "the part of an Axolotl configuration that names these files",
+    "croissant.json": "the same facts in Croissant's vocabulary, for catalogues and loaders",
 }
 
 
-def card(facts: Facts) -> str:
-    """The whole README.md."""
+def card(facts: Facts, others: Collection[str] = ()) -> str:
+    """The whole README.md. others: files of the export that are neither data nor this one."""
     front = yaml.safe_dump(front_matter(facts), sort_keys=False, allow_unicode=True)
-    sections = [_what(facts), _loading(facts), _funnel(facts), _edits(facts), _sources(facts), _alpaca(facts), _files(facts)]
+    made_of = [_funnel, _edits, _sources, _licenses, _repeated, _tokens, _left_out, _files]
+    sections = [_what(facts), _loading(facts, others), *(section(facts) for section in made_of)]
     return f"---\n{front}---\n\n" + "\n\n".join(s for s in sections if s) + "\n"
 
 
@@ -59,9 +71,11 @@ def front_matter(facts: Facts) -> dict[str, Any]:
     )
     return {
         **({"language": languages} if languages else {}),
-        **licenses(s.license for s in facts.sources),
+        **licenses(facts.licensing.held),
+        "annotations_creators": _annotations(facts),
         "pretty_name": facts.name,
         "size_categories": [size_category(facts.rows)],
+        **({"source_datasets": list(facts.came_from)} if facts.came_from else {}),
         "task_categories": ["text-generation"],
         "tags": _tags(facts),
         **({"configs": [_data_files(c, c is loadable[0]) for c in loadable]} if loadable else {}),
@@ -69,15 +83,27 @@ def front_matter(facts: Facts) -> dict[str, Any]:
     }
 
 
-def licenses(names: Iterable[str | None]) -> dict[str, Any]:
-    """`license` where all are identifiers of the hub's kind (rows without one: unknown), else `other` with the names."""
-    found = sorted({part.strip() for name in names for part in (name or "unknown").split(" AND ")})
+def licenses(held: Iterable[str]) -> dict[str, Any]:
+    """`license` where the hub has an identifier for each (rows without one: unknown), else `other` with names and a link.
+
+    held: licences by id.
+    """
+    found = [known().get(id) or read(id)[0] for id in sorted(held)]
     if not found:
         return {}
-    if all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]*", name) for name in found):
-        ids = sorted({name.lower() for name in found})
+    if all(license.hub for license in found):
+        ids = [license.id for license in found]
         return {"license": ids[0] if len(ids) == 1 else ids}
-    return {"license": "other", "license_name": ", ".join(found)}
+    names = "-and-".join(re.sub(r"[^a-z0-9.+]+", "-", license.id.lower()).strip("-") or "unnamed" for license in found)
+    link = found[0].url if len(found) == 1 and "://" in found[0].url else "README.md"
+    return {"license": "other", "license_name": names, "license_link": link}
+
+
+def _annotations(facts: Facts) -> list[str]:
+    """Who wrote the answers: they came with the sources, models made them, or people of the team corrected them."""
+    made = [s.name.startswith(GENERATED) for s in facts.sources]
+    words = {"found": not all(made), "machine-generated": any(made), "expert-generated": facts.edited > 0}
+    return [word for word, holds in words.items() if holds] or ["no-annotation"]
 
 
 def size_category(rows: int) -> str:
@@ -93,6 +119,8 @@ def _tags(facts: Facts) -> list[str]:
     tags = ["instruction-tuning", "conversational", "sft", "trl"]
     if facts.counts.get("preference"):
         tags.append("preference")
+    if any(s.name.startswith(GENERATED) for s in facts.sources):
+        tags.append("synthetic")
     if any("tool_calls" in str(c.schema) for c in facts.configs if c.schema is not None):
         tags.append("tool-calling")
     return tags
@@ -132,35 +160,43 @@ def _feature(field: pa.Field) -> dict[str, Any]:
 
 
 def _what(facts: Facts) -> str:
-    splits = [s for s in ("train", "test") if any(s in by_split for by_split in facts.counts.values())]
+    splits = [s for s in SPLITS if any(s in by_split for by_split in facts.counts.values())]
     rows = [[KINDS[kind], *(n.get(s, 0) for s in splits)] for kind, n in facts.counts.items()]
     text = f"# {cell(facts.name)}\n\nInstruction data for fine-tuning language models: {facts.rows:,} rows"
     text += f", made with sft_assets {__version__}."
     if not facts.rows:
         return f"{text} **It holds no rows**: the table of states below says where they went."
     text += f"\n\n{table(['rows', *splits], rows)}"
-    if "test" in splits:
-        text += "\n\nNear duplicates, answers to one prompt and rows of one record are always on the same side of the split."
+    if len(splits) > 1:
+        text += (
+            "\n\nNear duplicates, answers to one prompt, rows of one record, and generated rows with what they were made from "
+            "are always on the same side of the split. Each topic is divided in about the same shares."
+        )
     return text
 
 
-def _loading(facts: Facts) -> str:
+def _loading(facts: Facts, others: Collection[str]) -> str:
     configs = [c for c in facts.configs if c.schema is not None and c.parts]
-    if not configs:
-        return ""
-    lines = ["from datasets import load_dataset", f"from trl import {', '.join(TRAINERS[c.name] for c in configs)}", ""]
-    for i, config in enumerate(configs):
-        name = f', "{config.name}"' if i else ""
-        split = next(iter(config.parts))
-        lines += [
-            f'dataset = load_dataset("{PATH}"{name})  # splits: {", ".join(config.parts)}',
-            f'trainer = {TRAINERS[config.name]}(model="...", train_dataset=dataset["{split}"])',
-        ]
-    text = "\n".join(lines)
-    notes = "`tools` is JSON text, which TRL parses."
-    if "tool-calling" in _tags(facts):
-        notes += " `tool_calls` is JSON text in the parquet files; `datasets` from 4.8 on gives it as objects."
-    return f"## Loading\n\n```python\n{text}\n```\n\n{notes}"
+    parts = []
+    if configs:
+        names = ", ".join(dict.fromkeys(TRAINERS[c.name] for c in configs))
+        lines = ["from datasets import load_dataset", f"from trl import {names}", ""]
+        for i, config in enumerate(configs):
+            name = f', "{config.name}"' if i else ""
+            split = next(iter(config.parts))
+            lines += [
+                f'dataset = load_dataset("{PATH}"{name})  # splits: {", ".join(config.parts)}',
+                f'trainer = {TRAINERS[config.name]}(model="...", train_dataset=dataset["{split}"])',
+            ]
+        text = "\n".join(lines)
+        notes = "`tools` is JSON text, which TRL parses."
+        if "tool-calling" in _tags(facts):
+            notes += " `tool_calls` is JSON text in the parquet files; `datasets` from 4.8 on gives it as objects."
+        parts.append(f"```python\n{text}\n```\n\n{notes}")
+    paths = [*facts.files, *others]
+    read = [f"- `{start}`: {says}" for start, says in READERS.items() if any(path.startswith(start) for path in paths)]
+    parts += ["\n".join(read)] if read else []
+    return "\n\n".join(["## Loading", *parts]) if parts else ""
 
 
 def _funnel(facts: Facts) -> str:
@@ -190,11 +226,54 @@ def _sources(facts: Facts) -> str:
     return f"## Sources\n\n{table(['source', 'licence', 'language', 'rows'], rows)}"
 
 
-def _alpaca(facts: Facts) -> str:
+def _licenses(facts: Facts) -> str:
+    said = facts.licensing
+    if not said.obligations:
+        return ""
+    rows = [
+        [terms()[term], cell(id), _named(of_source)]
+        for term, of_license in said.obligations.items()
+        for id, of_source in of_license.items()
+    ]
+    text = f"## What the licences ask for\n\n{NO_ADVICE}\n\n{table(['obligation', 'licence', 'rows of'], rows)}"
+    if said.conflicts:
+        pairs = [[cell(" and ".join(c.licenses)), f"{c.says} ({c.source})"] for c in said.conflicts]
+        text += (
+            "\n\n**Some of the licences contradict each other**, and the recipe says `incompatible_licenses: allow`:\n\n"
+            f"{table(['licences', 'why'], pairs)}"
+        )
+    return text
+
+
+def _named(of_source: Mapping[str, int]) -> str:
+    return ", ".join(f"{cell(source)} {n:,}" for source, n in of_source.items())
+
+
+def _repeated(facts: Facts) -> str:
+    if not facts.repeated:
+        return ""
+    rows = [[name, n["rows"], f"{n['times']:g}", n["written"]] for name, n in facts.repeated.items()]
+    note = "Rows of these sources stand in the train files more than once; the numbers of rows above count each once."
+    return f"## Repeated rows\n\n{note}\n\n{table(['source', 'rows in train', 'times', 'written'], rows)}"
+
+
+def _tokens(facts: Facts) -> str:
+    if not (said := facts.tokens):
+        return ""
+    rows = [[split, *numbers.values()] for split, numbers in said["splits"].items()]
+    how = f"Counted with {cell(said['tokenizer'])}, {said['counted']}; of a pair the longer conversation."
+    if said["not_in_template"]:
+        how += f" The template does not take {said['not_in_template']:,} conversations, of which the contents were counted."
+    head = ["split", "tokens", "a row in the middle", "the longest twentieth: from", "the longest row"]
+    return f"## Tokens\n\n{how}\n\n{table(head, rows)}"
+
+
+def _left_out(facts: Facts) -> str:
     parts = []
-    rows = [[WHY_NOT_ALPACA[reason], n] for c in facts.configs for reason, n in sorted(c.left_out.items())]
+    rows = [[c.name, REASONS.get(reason, reason), n] for c in facts.configs for reason, n in sorted(c.left_out.items())]
     if rows:
-        parts.append(f"## What Alpaca cannot hold\n\nNot in the files of `alpaca/`:\n\n{table(['rows with', 'rows'], rows)}")
+        why = "A format leaves out what it has no form for:"
+        parts.append(f"## What a format cannot hold\n\n{why}\n\n{table(['format', 'rows with', 'rows'], rows)}")
     if facts.not_written:
         rows = [[KINDS[kind], n] for kind, n in facts.not_written.items()]
         why = "The recipe's `exported.formats` names no format for them:"

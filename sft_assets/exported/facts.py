@@ -6,20 +6,22 @@ funnel {"raw": {"in": 120, "kept": 118, "quarantined": {"not_json": 2}}, ..., "e
 
 from __future__ import annotations
 
-from collections import Counter
+import collections
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
 
-from sft_assets.exported.writers import Config
+from sft_assets.exported.licenses import Licensing, licensing
+from sft_assets.exported.splits import SPLITS
+from sft_assets.exported.tokens import Counter
+from sft_assets.exported.writers import FORMATS, Config
 from sft_assets.recipe import Recipe
 from sft_assets.warehouse import Build, Version
 from sft_assets.warehouse.versions import read_versions
 
-# the formats of the recipe that hold the rows of a kind
-FORMATS = {"sft": {"messages", "alpaca"}, "preference": {"preference"}, "unpaired": {"preference"}}
+GENERATED = "generated:"  # how the sources of rows begin that models made
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,9 @@ class Facts:
     """What the card says.
 
     counts: kind -> split -> rows. funnel: each state's report, first to last. files: path -> (rows, bytes).
-    not_written: kind -> rows whose format the recipe does not name.
+    not_written: kind -> rows whose format the recipe does not name. repeated: source -> rows, times, written, in train.
+    came_from: hub datasets, and "original" for what is in none. edited: rows with an answer that people wrote. tokens: of each
+    split, by the tokenizer of the recipe.
     """
 
     name: str
@@ -47,6 +51,11 @@ class Facts:
     configs: Sequence[Config]
     files: Mapping[str, tuple[int, int]]
     not_written: Mapping[str, int]
+    licensing: Licensing = field(default_factory=lambda: licensing(()))
+    repeated: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    came_from: Sequence[str] = ()
+    edited: int = 0
+    tokens: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -54,10 +63,10 @@ class Facts:
 
     @property
     def by_split(self) -> dict[str, int]:
-        total: Counter[str] = Counter()
+        total: collections.Counter[str] = collections.Counter()
         for of_kind in self.counts.values():
             total.update(of_kind)
-        return dict(total)
+        return {split: total[split] for split in SPLITS if split in total}
 
 
 def lineage(con: duckdb.DuckDBPyConnection, version: Version) -> list[Version]:
@@ -75,17 +84,32 @@ def lineage(con: duckdb.DuckDBPyConnection, version: Version) -> list[Version]:
     return list(found.values())
 
 
-def facts_of(build: Build, recipe: Recipe, configs: list[Config], files: dict[str, tuple[int, int]]) -> Facts:
+def sources_of(build: Build) -> list[Source]:
+    """The sources of the exported rows, by name, licence and language."""
+    found = build.con.execute(f"SELECT source, license, language, count(*) FROM {_rows(build)} GROUP BY ALL ORDER BY ALL")
+    return [Source(*row) for row in found.fetchall()]
+
+
+def facts_of(
+    build: Build,
+    recipe: Recipe,
+    configs: list[Config],
+    files: dict[str, tuple[int, int]],
+    sources: Sequence[Source],
+    repeated: Mapping[str, Mapping[str, Any]],
+    counter: Counter | None,
+) -> Facts:
     """Everything that the card and the manifest say, counted in the version that is being written.
 
     files: path -> (rows, bytes) of the data files.
     """
-    rows = f"(SELECT row_id, split FROM {build.table}) JOIN {build.parents['augmented'].rows} USING (row_id)"
-    found = build.con.execute(f"SELECT kind, split, count(*) FROM {rows} GROUP BY ALL ORDER BY ALL DESC").fetchall()
-    counts = {kind: by_split for kind in FORMATS if (by_split := {side: n for k, side, n in found if k == kind})}
-    sources = build.con.execute(f"SELECT source, license, language, count(*) FROM {rows} GROUP BY ALL ORDER BY ALL").fetchall()
+    states = lineage(build.con, build.parents["augmented"])
+    found = build.con.execute(f"SELECT kind, split, count(*) FROM {_rows(build)} GROUP BY ALL").fetchall()
+    numbers = {(kind, split): n for kind, split, n in found}
+    of_kind = {kind: {side: numbers[kind, side] for side in SPLITS if (kind, side) in numbers} for kind in FORMATS}
+    counts = {kind: by_split for kind, by_split in of_kind.items() if by_split}
     dropped = build.con.execute(f"SELECT reason, count(*) FROM {build.ledger('dropped')} GROUP BY ALL ORDER BY ALL").fetchall()
-    funnel = {v.asset: v.report for v in lineage(build.con, build.parents["augmented"]) if "in" in v.report}
+    funnel = {v.asset: v.report for v in states if "in" in v.report}
     kept = sum(n for by_split in counts.values() for n in by_split.values())
     funnel["exported"] = {"in": kept + sum(n for _, n in dropped), "kept": kept, "dropped": dict(dropped)}
     formats = set(recipe.exported.formats)
@@ -93,8 +117,48 @@ def facts_of(build: Build, recipe: Recipe, configs: list[Config], files: dict[st
         name=recipe.exported.name,
         counts=counts,
         funnel=funnel,
-        sources=[Source(*row) for row in sources],
+        sources=sources,
         configs=configs,
         files=files,
         not_written={kind: sum(n.values()) for kind, n in counts.items() if not FORMATS[kind] & formats},
+        licensing=licensing((s.name, s.license, s.rows) for s in sources),
+        repeated=repeated,
+        came_from=_came_from(recipe, sources),
+        edited=_edited(build, states),
+        tokens=_tokens(build, counter) if counter else {},
     )
+
+
+def _rows(build: Build) -> str:
+    """The exported rows, as a FROM clause."""
+    return f"(SELECT row_id, split FROM {build.table}) JOIN {build.parents['augmented'].rows} USING (row_id)"
+
+
+def _came_from(recipe: Recipe, sources: Sequence[Source]) -> list[str]:
+    """The hub's ids of sources that are hub datasets, and "original" for the others."""
+    ids = {recipe.source(s.name).hub or "original" for s in sources}
+    return sorted(ids, key=lambda id: (id == "original", id))
+
+
+def _edited(build: Build, states: Sequence[Version]) -> int:
+    """How many of the exported rows have an answer that people wrote."""
+    combined = next((v.number for v in states if v.asset == "combined"), None)
+    return int(
+        build.con.execute(
+            f"""
+            SELECT count(DISTINCT row_id) FROM store.reviewed SEMI JOIN {build.table} USING (row_id)
+            WHERE asset = 'combined' AND version = ? AND decision = 'edit'
+            """,
+            [combined],
+        ).fetchall()[0][0]
+    )
+
+
+def _tokens(build: Build, counter: Counter) -> dict[str, Any]:
+    """Of each split: all tokens, and those of a row in the middle, of one of the longest twentieth, and of the longest."""
+    found = build.con.execute(f"""
+        SELECT split, sum(tokens)::BIGINT, quantile_disc(tokens, 0.5), quantile_disc(tokens, 0.95), max(tokens)
+        FROM {build.table} GROUP BY split
+    """).fetchall()
+    of = {split: dict(zip(("all", "median", "p95", "longest"), numbers, strict=True)) for split, *numbers in found}
+    return {**counter.about(), "splits": {split: of[split] for split in SPLITS if split in of}}

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sft_assets.exported.folder import sync
+from sft_assets.exported.splits import SPLITS
 
 SHARD_BYTES = 500_000_000  # of text, as `datasets` shards what it uploads
 ROW_GROUP_BYTES = 64_000_000
@@ -56,7 +57,7 @@ class BySplit(Generic[W]):
 
     def close(self) -> dict[str, Part]:
         """What was written of each split, train first."""
-        return {split: self._writers[split].close() for split in sorted(self._writers, reverse=True)}
+        return {split: self._writers[split].close() for split in SPLITS if split in self._writers}
 
 
 class ParquetShards:

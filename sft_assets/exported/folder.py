@@ -2,7 +2,7 @@
 
     exports/.export.partial-4711/                 while it is being written, by process 4711
     exports/20260102T030405Z-1f0c22ab/            when it is complete
-    exports/latest -> 20260102T030405Z-1f0c22ab   swapped last
+    exports/latest -> 20260102T030405Z-1f0c22ab   swapped last; then the oldest beyond engine.keep_exports go
 
 A kill at any moment leaves `latest` on a complete folder: the one before or the new one.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ from sft_assets.errors import SftError
 
 LATEST = "latest"
 PARTIAL = ".partial-"
+MANIFEST = "MANIFEST.json"
+NAMED = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 
 
 @contextmanager
@@ -69,6 +72,27 @@ def publish(partial: Path, content: str) -> Path:
     os.replace(temporary, link)
     sync(exports)
     return final
+
+
+def retire(exports: Path, keep: int) -> list[str]:
+    """Delete the oldest complete exports beyond the newest `keep`; their names.
+
+    What `latest` leads to stays, and so does every folder that is not named like an export: who gives one a name of its own
+    keeps it. Each is renamed first: a kill leaves no half of an export under an export's name.
+    """
+    current = (exports / LATEST).resolve().name
+    old = sorted(
+        p.name for p in exports.iterdir() if NAMED.fullmatch(p.name) and not p.is_symlink() and (p / MANIFEST).is_file()
+    )
+    gone = []
+    for name in old[: max(0, len(old) - keep)]:
+        partial = exports / f".{name}{PARTIAL}{os.getpid()}"
+        with suppress(OSError):  # another user's: it is tried again after the next export
+            if name != current:
+                os.rename(exports / name, partial)
+                gone.append(name)
+                shutil.rmtree(partial)
+    return gone
 
 
 def clean(exports: Path) -> None:

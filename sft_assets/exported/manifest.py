@@ -16,21 +16,26 @@ from typing import Any
 import orjson
 
 from sft_assets import __version__
-from sft_assets.exported.folder import sync
+from sft_assets.exported.folder import MANIFEST, sync
 from sft_assets.recipe import Recipe
 from sft_assets.warehouse import Version
 
-NAME = "MANIFEST.json"
+NAME = MANIFEST
 
 
 def write_manifest(
-    folder: Path, data: Mapping[str, int], card: str, facts: Mapping[str, Any], versions: Iterable[Version], recipe: Recipe
+    folder: Path,
+    data: Mapping[str, int],
+    others: Iterable[str],
+    facts: Mapping[str, Any],
+    versions: Iterable[Version],
+    recipe: Recipe,
 ) -> str:
-    """Write the manifest and give a short hash over the data files' content (the card is not data).
+    """Write the manifest and give a short hash over the data files' content (the card and the like are not data).
 
-    data: path -> rows of each data file; card: the card's path; facts: what else is to stand in the manifest.
+    data: path -> rows of each data file; others: paths of the other files; facts: what else is to stand in the manifest.
     """
-    files = {path: {**_bytes(folder / path), "rows": data.get(path)} for path in [*sorted(data), card]}
+    files = {path: {**_bytes(folder / path), "rows": data.get(path)} for path in [*sorted(data), *sorted(others)]}
     content = "".join(f"{path} {files[path]['sha256']}\n" for path in sorted(data))
     manifest = {
         "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",

@@ -17,6 +17,7 @@ from sft_assets.formats import chats
 from sft_assets.formats.chats import has_turns, parsed, read_chat, shared_place
 from sft_assets.formats.hints import NONE, Hints
 from sft_assets.formats.turns import calls_of_text
+from sft_assets.formats.writing import too_deep
 from sft_assets.record import Conversation, Message
 
 NAME = "messages"
@@ -58,12 +59,14 @@ def read(record: dict[str, Any], hints: Hints = NONE) -> list[Conversation]:
 
 
 def write(turns: list[Message]) -> list[dict[str, Any]]:
-    """Turns as records of the chat format: what a turn does not have is left out, tool calls are objects."""
+    """Turns as records of the chat format: what a turn does not have is left out, calls and their arguments are objects."""
     written = []
     for turn in turns:
         record = {name: value for name, value in turn._asdict().items() if value is not None}
         if turn.tool_calls is not None:
-            record["tool_calls"] = orjson.loads(calls_json(turn.tool_calls))
+            calls = orjson.loads(calls_for_templates(turn.tool_calls))
+            as_text = [{"type": "function", "function": {"name": "", "arguments": turn.tool_calls}}]
+            record["tool_calls"] = as_text if too_deep(calls) else calls
         written.append(record)
     return written
 
@@ -74,3 +77,25 @@ def calls_json(text: str) -> str:
         return text if isinstance(orjson.loads(text), list) else calls_of_text(text)
     except ValueError:
         return calls_of_text(text)
+
+
+def calls_for_templates(text: str) -> str:
+    """Tool calls as chat templates take them: arguments that are the JSON text of an object, as that object.
+
+    Of the templates that know tools, most fail on a text or put it into quotes once more, so that a model would learn to.
+    """
+    text = calls_json(text)
+    calls = orjson.loads(text)
+    parsed = [_with_object(call) for call in calls]
+    return text if parsed == calls or too_deep(parsed) else orjson.dumps(parsed).decode()
+
+
+def _with_object(call: Any) -> Any:
+    function = call.get("function") if isinstance(call, dict) else None
+    if not isinstance(function, dict) or not isinstance(function.get("arguments"), str):
+        return call
+    try:
+        arguments = orjson.loads(function["arguments"])
+    except ValueError:
+        return call
+    return {**call, "function": {**function, "arguments": arguments}} if isinstance(arguments, dict) else call

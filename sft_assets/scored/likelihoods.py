@@ -65,7 +65,7 @@ def _estimate(evidence: Evidence, folder: Folder, recipe: Recipe, bound: bool, m
     return estimate(evidence, folder, section, bound, most, lambda: Causal(section.model, fetch=False).key)
 
 
-@model_evidence(TABLE, deps=("decontaminated", "rule_hits"), code=1, estimate=_estimate)
+@model_evidence(TABLE, deps=("decontaminated", "rule_hits"), code=1, estimate=_estimate, kinds=["pytorch"])
 def likelihoods(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
     """Losses of each answer under a small causal model: with its prompt, without it, and of its end."""
     section, columns = recipe.likelihoods, len(Losses._fields)

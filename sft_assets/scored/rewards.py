@@ -44,7 +44,7 @@ def _estimate(evidence: Evidence, folder: Folder, recipe: Recipe, bound: bool, m
     return estimate(evidence, folder, section, bound, most, lambda: RewardModel(section.model or "", fetch=False).key)
 
 
-@model_evidence(TABLE, deps=("decontaminated", "rule_hits"), code=1, estimate=_estimate)
+@model_evidence(TABLE, deps=("decontaminated", "rule_hits"), code=1, estimate=_estimate, kinds=["pytorch"])
 def rewards(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
     """The reward of each conversation under the reward model that the recipe names; without one, nothing."""
     section = recipe.rewards

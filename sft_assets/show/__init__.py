@@ -5,14 +5,19 @@ show.life(life)             rows.py      rows
 show.plan(stale, ...)       plans.py     what would happen
 """
 
+from sft_assets.show.addresses import addresses
 from sft_assets.show.checks import canaries, judge
 from sft_assets.show.console import plain
+from sft_assets.show.diff import as_json, diff
+from sft_assets.show.export import finished, previews, upload, uploaded
+from sft_assets.show.gc import collected, garbage
 from sft_assets.show.plans import glimpses, plan, what_if
 from sft_assets.show.progress import Bars
 from sft_assets.show.rows import found, life, marked, selected
 from sft_assets.show.states import evidence, files, funnel, gaps, ledger, topics
 
 __all__ = [
-    "Bars", "canaries", "evidence", "files", "found", "funnel", "gaps", "glimpses", "judge", "ledger", "life", "marked",
-    "plain", "plan", "selected", "topics", "what_if",
+    "Bars", "addresses", "as_json", "canaries", "collected", "diff", "evidence", "files", "finished", "found", "funnel",
+    "gaps", "garbage", "glimpses", "judge", "ledger", "life", "marked", "plain", "plan", "previews", "selected", "topics",
+    "upload", "uploaded", "what_if",
 ]  # fmt: skip

@@ -45,10 +45,18 @@ def funnel(space: Workspace) -> None:
         console.out.print(table)
     notes(versions)
     refused(versions)
-    exported = versions.get("exported")
-    if exported:
-        for path in exported.report.get("files", []):
-            console.out.print(f"exported to {plain(str(space.folder))}/{plain(path)}")
+    places(space, versions)
+
+
+def places(space: Workspace, versions: Mapping[str, Version]) -> None:
+    """Where the export is, the report and the map."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for asset, what in (("exported", "export"), ("report", "report"), ("map", "map")):
+        paths = versions[asset].report.get("files", []) if asset in versions else []
+        for path in [p for p in paths if not p.endswith(".png")]:
+            table.add_row(what, plain(f"{space.folder}/{path}"))
+    if table.row_count:
+        console.out.print(table, soft_wrap=True)
 
 
 def in_order(versions: dict[str, Version]) -> list[tuple[str, Version]]:

@@ -93,7 +93,12 @@ class Warehouse:
             yield con
 
     @contextmanager
-    def _connect(self, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+    def in_memory(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection to no file, with the same settings; files are attached to it."""
+        with plain_words(self.path), duckdb.connect(config=self._config()) as con:
+            yield con
+
+    def _config(self) -> dict[str, str | bool | int | float | list[str]]:
         config: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": self.memory_limit,
             "temp_directory": str(self.path.parent / ".spill"),
@@ -103,6 +108,11 @@ class Warehouse:
         }
         if self.threads:
             config["threads"] = self.threads
+        return config
+
+    @contextmanager
+    def _connect(self, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+        config = self._config()
         start = time.monotonic()
         while True:
             try:

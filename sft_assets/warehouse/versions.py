@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,8 +52,17 @@ def read_versions(con: duckdb.DuckDBPyConnection, current: bool = True) -> list[
 
 
 def prune(con: duckdb.DuckDBPyConnection, keep: int) -> None:
-    """Drop the versions that are neither among the last `keep` of their asset nor built upon by one that stays."""
-    versions = {(v.asset, v.number): v for v in read_versions(con, current=False)}
+    """Drop the versions that are `superfluous`."""
+    for version in superfluous(read_versions(con, current=False), keep):
+        con.execute(f"DROP VIEW IF EXISTS {version.rows}")
+        con.execute(f"DROP TABLE IF EXISTS {version.table}")
+        for table in ("dropped", "edits", "quarantine", "reviewed", "versions"):
+            con.execute(f"DELETE FROM store.{table} WHERE asset = ? AND version = ?", [version.asset, version.number])
+
+
+def superfluous(known: Iterable[Version], keep: int) -> list[Version]:
+    """Those that are neither among the last `keep` of their asset nor built upon by one that stays."""
+    versions = {(v.asset, v.number): v for v in known}
     latest: dict[str, list[int]] = {}
     for asset, number in versions:
         latest.setdefault(asset, []).append(number)
@@ -64,9 +74,4 @@ def prune(con: duckdb.DuckDBPyConnection, keep: int) -> None:
             continue
         stay.add(key)
         todo += list(versions[key].built_on.items())
-    for key in versions.keys() - stay:
-        version = versions[key]
-        con.execute(f"DROP VIEW IF EXISTS {version.rows}")
-        con.execute(f"DROP TABLE IF EXISTS {version.table}")
-        for table in ("dropped", "edits", "quarantine", "reviewed", "versions"):
-            con.execute(f"DELETE FROM store.{table} WHERE asset = ? AND version = ?", key)
+    return [versions[key] for key in sorted(versions.keys() - stay)]

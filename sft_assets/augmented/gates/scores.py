@@ -112,6 +112,7 @@ def _estimate(evidence: Evidence, folder: Folder, recipe: Recipe, bound: bool, m
     code=1,
     estimate=_estimate,
     data_of_code=_version,
+    kinds=["openai", "pytorch"],
 )
 def generation_scores(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
     """Likelihood, judgement and reward of each generated row that passed the cheap gates; its topic, place and style."""

@@ -152,7 +152,7 @@ def _estimate(evidence: Evidence, folder: Folder, recipe: Recipe, bound: bool, m
 # --------------------------------------------------------------------------------------------------------------- generating
 
 
-@model_evidence(TABLE, deps=("clustered", "gaps", "chunks"), code=1, estimate=_estimate, data_of_code=version)
+@model_evidence(TABLE, deps=("clustered", "gaps", "chunks"), code=1, estimate=_estimate, data_of_code=version, kinds=["openai"])
 def generations(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
     """What the recipe's methods made for the gaps, out of rows, prompts and documents: every candidate, and why it fell."""
     section = recipe.generations

@@ -56,7 +56,7 @@ TABLE = Table(
 Floats = npt.NDArray[np.float32]
 
 
-@model_evidence(TABLE, deps=("embeddings",), code=1)
+@model_evidence(TABLE, deps=("embeddings",), code=1, kinds=["python"])
 def projection(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
     """Where each row lies: UMAP's five and two dimensions, and the nearest neighbours."""
     section = recipe.projection

@@ -107,7 +107,9 @@ class Layout(NamedTuple):
     neighbours: Neighbours  # their rows are numbers of contents
 
 
-@model_evidence(TABLE, deps=("projection", "embeddings"), code=1, estimate=_estimate, data_of_code=_words_version)
+@model_evidence(
+    TABLE, deps=("projection", "embeddings"), code=1, estimate=_estimate, data_of_code=_words_version, kinds=["scikitlearn"]
+)
 def topics(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
     """What each row is about: topics of the projection, groups of topics, and names for both."""
     section = recipe.topics

@@ -81,7 +81,9 @@ def _estimate(evidence: Evidence, folder: Folder, recipe: Recipe, bound: bool, m
     return estimated(folder, recipe, section.model, section, prompts, sizes)
 
 
-@model_evidence(TABLE, deps=("decontaminated", "rule_hits"), code=1, estimate=_estimate, data_of_code=_version)
+@model_evidence(
+    TABLE, deps=("decontaminated", "rule_hits"), code=1, estimate=_estimate, data_of_code=_version, kinds=["openai"]
+)
 def judgements(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
     """What a judge says of the answers that no dropping rule hits, by the rubrics that the recipe names."""
     section = recipe.judgements

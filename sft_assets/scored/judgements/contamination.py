@@ -122,7 +122,7 @@ def _estimate(evidence: Evidence, folder: Folder, recipe: Recipe, bound: bool, m
     return estimated(folder, recipe, section.model, section, [prompt], sizes)
 
 
-@model_evidence(TABLE, deps=PARENTS, code=1, estimate=_estimate, data_of_code=_version)
+@model_evidence(TABLE, deps=PARENTS, code=1, estimate=_estimate, data_of_code=_version, kinds=["openai"])
 def contamination_judgements(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
     """What a judge says of contamination candidates: the same task as the test item, or another. Off by default."""
     section = recipe.contamination_judgements

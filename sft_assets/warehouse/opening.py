@@ -1,0 +1,38 @@
+"""The database of a data folder, opened as its recipe says; and the names of the states, in the order in which rows pass them.
+
+>>> warehouse(folder, recipe).reading()
+
+Here, because it takes no Dagster: who only looks (`sft explain`, `sft diff`) need not wait for it to load. Nor for the recipe:
+two settings of it are read, and a recipe that is being edited and cannot be used yet is no reason not to look.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import yaml
+
+from sft_assets.strict_yaml import LOADER
+from sft_assets.warehouse.database import Warehouse
+
+if TYPE_CHECKING:
+    from sft_assets.folder import Folder
+    from sft_assets.recipe import Recipe
+
+STATES = ("raw", "combined", "deduped", "decontaminated", "scored", "clustered", "augmented", "exported")
+
+
+def warehouse(folder: Folder, recipe: Recipe) -> Warehouse:
+    """The folder's database, opened as the recipe's engine section says."""
+    engine = recipe.engine
+    return Warehouse(folder.database, engine.memory_limit, engine.threads, engine.keep_versions)
+
+
+def to_look(folder: Folder) -> Warehouse:
+    """The same for who only reads: what the recipe's engine section says of memory and threads, where it can be read."""
+    try:
+        said = yaml.load(folder.recipe.read_text("utf-8-sig"), LOADER)["engine"]
+        settings = {"memory_limit": str, "threads": int}
+        return Warehouse(folder.database, **{k: kind(said[k]) for k, kind in settings.items() if said.get(k) is not None})
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError):
+        return Warehouse(folder.database)
