@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 import duckdb
 import orjson
@@ -91,8 +92,10 @@ def _by_id(con: duckdb.DuckDBPyConnection, what: str, states: Sequence[str], ver
         raise SftError(f"{what!r} is neither a row id (4 characters of it or more) nor FILE:POSITION")
     tables = [versions[s].table for s in ("raw", "combined", "generations") if s in versions]
     union = " UNION ".join(f"SELECT row_id FROM {t}" for t in tables) + " UNION SELECT row_id FROM dropped"
+    digits = prefix.replace("-", "")[:32]
+    bounds = [str(UUID(digits.ljust(32, end))) for end in "0f"]  # as a range: no id is made a text to be looked at
     found = con.execute(
-        f"SELECT row_id::VARCHAR FROM ({union}) WHERE starts_with(row_id::VARCHAR, ?) ORDER BY 1 LIMIT {MANY + 1}", [prefix]
+        f"SELECT row_id::VARCHAR FROM ({union}) WHERE row_id BETWEEN ?::UUID AND ?::UUID ORDER BY 1 LIMIT {MANY + 1}", bounds
     ).fetchall()
     if len(found) > MANY:
         raise SftError(f"more than {MANY} rows begin with {what!r}; give more characters")

@@ -153,7 +153,7 @@ def tab(profile: Path, proxy: Proxy | None = None, size: tuple[int, int] = (1400
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{_port(profile)}/json/list", timeout=10) as answer:
             target = next(t for t in json.load(answer) if t["type"] == "page")
-        with connect(target["webSocketDebuggerUrl"], max_size=None) as socket_:
+        with connect(target["webSocketDebuggerUrl"], max_size=None, ping_interval=None) as socket_:
             yield Page(socket_)
     finally:
         browser.terminate()

@@ -207,6 +207,8 @@ def test_a_source_that_is_only_named_is_no_change() -> None:
     entry = Recipe.model_validate({"sources": [{"path": "b.json", "license": "mit"}]}).part("combined")
     assert recipe_changes("combined", Recipe().part("combined"), entry) == ["sources.b.license: None -> mit"]
     assert recipe_changes("combined", entry, entry) == []
+    named = Recipe.model_validate({"sources": [{"path": "b.json"}]}).part("raw")
+    assert recipe_changes("raw", Recipe().part("raw"), named) == ["sources.b.path: (none) -> b.json"]
 
 
 # ------------------------------------------------------------------------------------------------- the command line

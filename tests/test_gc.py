@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -285,12 +286,18 @@ def test_a_kill_at_any_moment_leaves_a_whole_database(kept: Folder, made: Folder
     current = rows(made, "SELECT count(*), sum(hash(d)) FROM deduped AS d")
     rng, killed = random.Random(5), 0
     for _ in range(6):
+        made.database.with_name("sft.duckdb.wal").unlink(missing_ok=True)
         shutil.copy(kept.database, made.database)
-        run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        run = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
         assert run.stdout is not None
-        while (line := run.stdout.readline()) and not line.startswith("removing"):
-            pass
-        assert line, run.communicate()
+        said = list(takewhile(lambda line: not line.startswith("removing"), run.stdout))
+        assert run.poll() is None, said
         time.sleep(rng.uniform(0, 0.5))
         run.kill()
         run.communicate()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -23,8 +24,8 @@ from tests.served import HOSTILE, Served, sources, wait_for
 pytestmark = pytest.mark.xdist_group("live")
 
 
-def sensor_state(server: Served, mutation: str) -> None:
-    selector = {**server.repository(), "sensorName": "new_sources"}
+def sensor_state(server: Served, mutation: str, name: str = "new_sources") -> None:
+    selector = {**server.repository(), "sensorName": name}
     if mutation == "startSensor":
         server.graphql("mutation($s: SensorSelector!) { startSensor(sensorSelector: $s) { __typename } }", {"s": selector})
         return
@@ -72,22 +73,73 @@ def test_a_dropped_file_goes_through_to_the_export_in_one_run(live: tuple[Folder
     assert any(tag.startswith("sft/stale/") for tag in new[0].tags)
 
 
-def test_after_a_recipe_edit_it_asks_for_a_reload_instead_of_looping(live: tuple[Folder, Served]) -> None:
+def stale(server: Served) -> dict[str, str]:
+    """What the UI shows as stale, with the first cause."""
+    nodes = server.graphql("{ assetNodes { assetKey { path } staleStatus staleCauses { reason } isObservable } }")["assetNodes"]
+    return {
+        n["assetKey"]["path"][0]: n["staleCauses"][0]["reason"]
+        for n in nodes
+        if n["staleStatus"] not in ("FRESH", None) and not n["isObservable"]
+    }
+
+
+def test_after_a_recipe_edit_the_ui_shows_what_is_stale_and_one_run_makes_it_fresh(live: tuple[Folder, Served]) -> None:
     folder, server = live
     instance = Workspace.open(folder.root).instance
-    before = len(instance.get_runs())
+    before = {run.run_id for run in instance.get_runs()}
     text = folder.recipe.read_text()
-    sensor_state(server, "startSensor")
     try:
+        sensor_state(server, "startSensor")
         folder.recipe.write_text(json.dumps({**NO_MODELS, "exported": {"test_share": 0.2}}))
-        wait_for(
-            lambda: "Reload definitions" in (last_tick(server).get("skipReason") or ""), 90, "the sensor to ask for a reload"
-        )
-        time.sleep(12)
-        assert len(instance.get_runs()) == before
+        wait_for(lambda: set(stale(server)) == {"exported", "report"}, 60, "the UI to show it, with nobody pressing anything")
+        wait_for(lambda: "stale for other reasons" in (last_tick(server).get("skipReason") or ""), 90, "a tick")
+        assert {run.run_id for run in instance.get_runs()} == before
+        sensor_state(server, "stopSensor")
+        sensor_state(server, "startSensor", "new_recipe")
+        wait_for(lambda: not stale(server), 150, "what is stale to be made")
     finally:
         sensor_state(server, "stopSensor")
-        folder.recipe.write_text(text)
+        sensor_state(server, "stopSensor", "new_recipe")
+    (run,) = [run for run in instance.get_runs() if run.run_id not in before]
+    assert run.tags["sft/stale/exported"] == "its section of the recipe changed"
+    assert json.loads((folder.exports / "latest" / "MANIFEST.json").read_bytes())["recipe"]["exported"]["test_share"] == 0.2
+    folder.recipe.write_text(text)
+    Workspace.open(folder.root).run(say=lambda _: None)
+    wait_for(
+        lambda: not stale(server), 60, "the UI to know the recipe as it was"
+    )  # a run from elsewhere leaves nothing "Unsynced"
+
+
+def test_a_broken_file_fails_the_run_with_the_reason_and_leaves_the_export_as_it_was(live: tuple[Folder, Served]) -> None:
+    folder, server = live
+    instance = Workspace.open(folder.root).instance
+    before = {run.run_id for run in instance.get_runs()}
+    exported = (folder.exports / "latest").resolve()
+    content = (exported / "MANIFEST.json").read_bytes()
+    broken = folder.sources / "broken.jsonl"
+
+    def failed() -> Any:
+        ended = [run for run in instance.get_runs() if run.run_id not in before and run.is_finished]
+        return ended[0] if ended else None
+
+    sensor_state(server, "startSensor")
+    try:
+        partial = folder.root / "arriving"
+        partial.write_text('{"instruction": "Name a port.", "output": "Genoa"}\n{"instruction": "Name a\n' * 20)
+        os.utime(partial, (time.time() - 60,) * 2)
+        partial.rename(broken)
+        run = wait_for(failed, 150, "the run to end")
+        time.sleep(12)  # a further tick
+        assert [r.run_id for r in instance.get_runs() if r.run_id not in before] == [run.run_id]  # not tried again
+    finally:
+        sensor_state(server, "stopSensor")
+        broken.unlink()
+    assert run.is_failure
+    assert "source 'broken': 20 of 40 records" in run.tags["sft/failed/raw"]
+    said = [entry.user_message for entry in instance.all_logs(run.run_id) if "was not made" in entry.user_message]
+    assert "still stand" in said[0]
+    assert (folder.exports / "latest").resolve() == exported
+    assert (exported / "MANIFEST.json").read_bytes() == content
 
 
 def test_a_run_from_the_ui_and_one_from_the_command_line_do_not_interleave(live: tuple[Folder, Served]) -> None:

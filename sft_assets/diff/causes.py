@@ -15,6 +15,7 @@ from sft_assets.diff.result import Cause
 from sft_assets.warehouse import Version
 
 ABSENT = "(none)"
+DEFAULTS = {"path": ABSENT, "weight": 1.0, "paths": "best", "priority": 0}  # of an entry of `sources` that are not empty
 Known = Mapping[tuple[str, int], Version]
 
 
@@ -88,12 +89,9 @@ def _by_name(part: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any
     if "sources" not in part and "sources" not in other:
         return dict(part)
     own, others = ({entry.get("name") or entry.get("path"): entry for entry in p.get("sources") or []} for p in (part, other))
-    defaults: dict[str, Any] = {}
-    if others.keys() - own.keys():
-        from sft_assets.recipe import Source  # only now: it takes a while to load
-
-        defaults = Source(path="-", name="-").model_dump(mode="json") | {"path": ABSENT}
-    missing = {name: {k: defaults.get(k) for k in entry} for name, entry in others.items() if name not in own}
+    missing = {
+        name: {k: DEFAULTS.get(k) if v else v for k, v in entry.items()} for name, entry in others.items() if name not in own
+    }
     named = {name: {k: v for k, v in entry.items() if k != "name"} for name, entry in {**missing, **own}.items()}
     return {**part, "sources": named}
 

@@ -191,7 +191,10 @@ def _loading(facts: Facts, others: Collection[str]) -> str:
         text = "\n".join(lines)
         notes = "`tools` is JSON text, which TRL parses."
         if "tool-calling" in _tags(facts):
-            notes += " `tool_calls` is JSON text in the parquet files; `datasets` from 4.8 on gives it as objects."
+            notes += " `tool_calls` is JSON text in the parquet files; `datasets` from 4.8 on gives it as objects, and"
+            notes += " the arguments too, as chat templates take them (DeepSeek V3's wants the arguments as text)."
+        if any("weight:" in str(c.schema) for c in configs):
+            notes += " A turn of `weight` 0 is not to be learned from: axolotl honours it, TRL does not look at it."
         parts.append(f"```python\n{text}\n```\n\n{notes}")
     paths = [*facts.files, *others]
     read = [f"- `{start}`: {says}" for start, says in READERS.items() if any(path.startswith(start) for path in paths)]

@@ -4,9 +4,9 @@
     counter.count(batch)    [31, 412, 95]: a number for each row
     counter.how             "in its chat template", or "the contents joined" where it has none
 
-A row of two answers counts as the longer of its two conversations. So does what the template adds of its own, such as a system
-prompt: a trainer reads it too. The library `tokenizers` counts a batch on all cores without the interpreter's lock. That is nine
-tenths of the work: 200,000 rows of 226 tokens took 145 seconds of processor time.
+A row of two answers counts as the longer of its two conversations. What the template adds of its own, such as a system prompt,
+counts too: a trainer reads it. The library `tokenizers` counts a batch on all cores without the interpreter's lock. That is
+nine tenths of the work: 200,000 rows of 226 tokens took 145 seconds of processor time.
 """
 
 from __future__ import annotations

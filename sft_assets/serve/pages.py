@@ -1,6 +1,6 @@
 """The pages beside the Dagster UI: where to begin, the report, the map and the card of the newest export.
 
-    /start    links to everything, and whether the recipe was edited after Dagster loaded it, with a button that loads it
+    /start    links to everything, and what is to be said of the recipe, with a button that loads it
     /report   D/report.html as it is; where it is not there yet, a page that says how to make it
     /map      D/map.html
 
@@ -26,7 +26,7 @@ from starlette.types import ASGIApp
 
 from sft_assets.folder import Folder
 from sft_assets.serve.guard import Rules
-from sft_assets.serve.ui import LOCATION, Location, read_recipe
+from sft_assets.serve.ui import Location, read_recipe
 
 RELOAD = "/start/reload"
 FORMS = frozenset({RELOAD})
@@ -57,7 +57,7 @@ def with_pages(app: ASGIApp, location: Location, rules: Rules) -> ASGIApp:
         if rules.read_only:
             return _page("This server is read-only", "<p>It loads what is there when it is started.</p>", 403)
         if not isinstance(read_recipe(folder), str):  # one that cannot be used would leave nothing to look at
-            await run_in_threadpool(location.reload_code_location, LOCATION)
+            await run_in_threadpool(location.reload)
         return RedirectResponse("/start", 303)
 
     routes = [Route("/start", start), Route(RELOAD, reload, methods=["POST"])]
@@ -132,9 +132,9 @@ def _recipe(location: Location, rules: Rules) -> str:
         return f'<p class="note">The recipe cannot be used as it is: {html.escape(on_disk)}</p>'
     if on_disk == location.recipe:
         return "<p>Dagster has loaded the recipe as it is on disk.</p>"
-    said = "The recipe was edited after Dagster loaded it; till it is loaded again the UI shows what was stale before."
+    said = "The recipe was edited; it is loaded in a moment, and till then the UI shows what was stale before."
     if rules.read_only:
-        return f'<p class="note">{said} Start this viewer again to see it.</p>'
+        return f'<p class="note">{said}</p>'
     button = f'<form method="post" action="{RELOAD}"><button>Reload definitions</button></form>'
     return f'<div class="note"><p>{said}</p>{button}</div>'
 

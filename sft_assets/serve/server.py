@@ -213,7 +213,9 @@ class Children:
 
 
 class Watch(threading.Thread):
-    """Looks after the code server and the daemon. A code server that died is replaced; without its daemon the server ends."""
+    """Looks after the recipe, the code server and the daemon. An edited recipe is loaded once it rests and can be used, so that
+    the UI shows at once what it makes stale. A code server that died is replaced; without its daemon the server ends.
+    """
 
     def __init__(
         self,
@@ -230,6 +232,7 @@ class Watch(threading.Thread):
         self.children = children
         self.say = say
         self.failed = False
+        self.edited: Recipe | None = None  # as it was at the last look, where it is not the loaded one
         self.stopped = threading.Event()
 
     def run(self) -> None:
@@ -239,6 +242,7 @@ class Watch(threading.Thread):
                 self.say(f"the code server ended ({_exit(code)}); it is started again")
                 self.location.reload_workspace()
                 self.say("the code server cannot load the graph; the UI says why" if self.location.is_broken else "it is back")
+            self.look_at_recipe()
             try:
                 if self.controller is not None:
                     self.controller.check_daemon_threads()
@@ -246,6 +250,18 @@ class Watch(threading.Thread):
                 self.say("the daemon ended, so no sensor, schedule or queued run would be served: `sft serve` ends too")
                 self.failed = self.server.should_exit = True
                 return
+
+    def look_at_recipe(self) -> None:
+        """Load an edited recipe, unless it is still being written or cannot be used."""
+        recipe = self.location.edited()
+        if recipe is not None and recipe == self.edited:
+            self.say("recipe.yaml was edited: the definitions are loaded again")
+            try:
+                self.location.reload()
+            except Exception as error:  # whatever the code server says; the next look tries again
+                self.say(f"they could not be loaded: {error}")
+            recipe = None
+        self.edited = recipe
 
     def stop(self) -> None:
         self.stopped.set()

@@ -62,6 +62,15 @@ class Location(WorkspaceProcessContext):
         """Whether the graph could not be loaded."""
         return self.has_code_location_error(LOCATION)
 
+    def edited(self) -> Recipe | None:
+        """The recipe on disk, where it can be used and is not the loaded one."""
+        recipe = read_recipe(self.folder)
+        return recipe if isinstance(recipe, Recipe) and recipe != self.recipe else None
+
+    def reload(self) -> None:
+        """Load the definitions again."""
+        self.reload_code_location(LOCATION)
+
     def ended(self) -> int | None:
         """The exit code of the code server, if it ended by itself."""
         entry = self.registry.get_grpc_server_entry(TARGET.create_origins()[0])
