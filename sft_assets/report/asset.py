@@ -21,11 +21,12 @@ from sft_assets.evidence import Evidence
 from sft_assets.folder import Folder, write_whole
 from sft_assets.recipe import Recipe
 from sft_assets.report.page import page
-from sft_assets.report.scope import STATES, scope_of
+from sft_assets.report.scope import scope_of
 from sft_assets.report.section import Section
 from sft_assets.report.sections import SECTIONS
 from sft_assets.report.sections.summary import summary
 from sft_assets.warehouse import Law, Table
+from sft_assets.warehouse.opening import STATES
 
 EVIDENCE = (
     "benchmarks",

@@ -23,7 +23,6 @@ from sft_assets.recipe import Recipe
 from sft_assets.warehouse import Version
 from sft_assets.warehouse.versions import read_versions
 
-STATES = ("raw", "combined", "deduped", "decontaminated", "scored", "clustered", "augmented", "exported")
 LEDGERS = ("dropped", "edits", "quarantine", "reviewed")
 
 

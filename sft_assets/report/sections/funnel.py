@@ -12,8 +12,9 @@ from typing import Any
 from markupsafe import Markup
 
 from sft_assets.report.charts import Flow, Piece, bar, colour, ribbons
-from sft_assets.report.scope import STATES, Scope, left_out
+from sft_assets.report.scope import Scope, left_out
 from sft_assets.report.section import Figure, Section
+from sft_assets.warehouse.opening import STATES
 
 LISTED = 40  # sources with a line of their own
 COLOURED = 9  # and with a colour of their own

@@ -14,8 +14,9 @@ import orjson
 from sft_assets.masks import mask
 from sft_assets.report.excerpts import CHARS, clean, excerpts, short
 from sft_assets.report.reasons import meaning
-from sft_assets.report.scope import STATES, Scope, left_out
+from sft_assets.report.scope import Scope, left_out
 from sft_assets.report.section import Figure, Section
+from sft_assets.warehouse.opening import STATES
 
 SOURCES = 4
 EVIDENCE = 160  # characters of what the ledger says beside a row

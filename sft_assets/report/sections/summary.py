@@ -8,9 +8,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
-from sft_assets.report.scope import STATES, Scope
+from sft_assets.report.scope import Scope
 from sft_assets.report.section import Figure, Section
 from sft_assets.report.sections.splits import counts
+from sft_assets.warehouse.opening import STATES
 
 
 def summary(scope: Scope) -> Section:

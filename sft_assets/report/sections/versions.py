@@ -14,8 +14,9 @@ from sft_assets.models.packaged import PACKAGES
 from sft_assets.models.smollm2 import FILE, SHA256
 from sft_assets.recipe import EMBEDDED
 from sft_assets.report.charts import Node, lineage
-from sft_assets.report.scope import STATES, Scope
+from sft_assets.report.scope import Scope
 from sft_assets.report.section import Section
+from sft_assets.warehouse.opening import STATES
 
 PROGRAMS = ("dagster", "duckdb", "datasketch", "pyarrow", "numpy", "openai", "sentence-transformers", "torch", "transformers",
             "umap-learn", "scikit-learn")  # fmt: skip
