@@ -71,8 +71,17 @@ def test_the_plan_of_a_new_folder_is_everything(sft: Sft, tmp_path: Path) -> Non
 
 
 def test_nothing_stale_is_said(sft: Sft, data: Path) -> None:
-    for verb in ("plan", "run"):
-        assert sft(verb, "--data", str(data))[1].strip() == "nothing is stale"
+    assert sft("plan", "--data", str(data))[1].strip() == "nothing is stale"
+
+
+def test_a_run_ends_with_the_funnel_and_where_export_report_and_map_are_stale_or_not(sft: Sft, data: Path) -> None:
+    lines = sft("run", "--data", str(data))[1].splitlines()
+    assert lines[0] == "nothing is stale"
+    assert any(line.startswith("exported ") for line in lines)
+    places = {line.split()[0]: line.split()[1] for line in lines if line.startswith(("export ", "report ", "map "))}
+    assert places["report"].endswith("/report.html") and places["map"].endswith("/map.html")
+    assert "/exports/" in places["export"]
+    assert all(Path(place).exists() for place in places.values())
 
 
 def test_status_shows_the_funnel_with_reasons(sft: Sft, data: Path) -> None:

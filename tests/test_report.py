@@ -22,7 +22,7 @@ from sft_assets.report.asset import report
 from sft_assets.report.charts import histogram, lineage
 from sft_assets.report.excerpts import CHARS, apart, around, clean
 from sft_assets.report.reasons import MEANINGS, meaning
-from sft_assets.report.scope import STATES
+from sft_assets.warehouse.opening import STATES
 from tests.conftest import NO_MODELS, build, fresh, put, rows, say
 
 BEFORE = ASSETS[: ASSETS.index(report)]

@@ -73,7 +73,7 @@ README = "README.md"
 BATCH_ROWS = 2048
 
 
-@state(TABLE, deps=("deduped", "scored", "clustered", "generation_scores"), code=2, data_of_code=data_digest)
+@state(TABLE, deps=("deduped", "scored", "clustered"), code=2, data_of_code=data_digest)
 def exported(build: Build, folder: Folder, recipe: Recipe) -> None:
     """The finished dataset: split without leaks, written for trainers, with a card that says where every row went."""
     section = recipe.exported

@@ -53,7 +53,7 @@ def places(space: Workspace, versions: Mapping[str, Version]) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     for asset, what in (("exported", "export"), ("report", "report"), ("map", "map")):
         paths = versions[asset].report.get("files", []) if asset in versions else []
-        for path in [p for p in paths if not p.endswith(".png")]:
+        for path in paths if what == "export" else [p for p in paths if p.endswith(".html")]:
             table.add_row(what, plain(f"{space.folder}/{path}"))
     if table.row_count:
         console.out.print(table, soft_wrap=True)
