@@ -52,6 +52,7 @@ class Asset:
     gather: Gather | None = None
     estimate: Estimated | None = None
     kinds: frozenset[str] = frozenset()  # what it is made with, beside DuckDB, in Dagster's words
+    digest: Callable[[Recipe], str] | None = None  # over what of the recipe it depends on; None: its part
 
     @property
     def name(self) -> str:
@@ -68,7 +69,7 @@ class Asset:
     def code_version(self, folder: Folder, recipe: Recipe) -> str:
         """Changes with the code's number, with the data that is part of the code, and with the recipe's section."""
         code = f"{self.code}.{self.data_of_code(folder, recipe)}" if self.data_of_code else str(self.code)
-        return f"{code}+{recipe.digest(self.name)}"
+        return f"{code}+{self.digest(recipe) if self.digest else recipe.digest(self.name)}"
 
 
 def state(
@@ -77,12 +78,14 @@ def state(
     code: int,
     deps: tuple[str, ...] = (),
     data_of_code: Callable[[], str] | None = None,
+    data_of_folder: DataOfCode | None = None,
     kinds: Iterable[str] = (),
 ) -> Callable[[Fill], Asset]:
     """Declare an asset. `deps`: its parents beside the one in `table.after`. `code`: raised when the code gives other results;
-    `data_of_code`: a digest of data in the package that does the same (rules, masks). `kinds`: what it is made with."""
+    `data_of_code`: a digest of data in the package that does the same (rules, masks); `data_of_folder`: one that also looks at
+    files that the recipe names. `kinds`: what it is made with."""
     parents = (table.after, *deps) if table.after else deps
-    digest: DataOfCode | None = data_of_code and (lambda folder, recipe: data_of_code())
+    digest = data_of_folder or (data_of_code and (lambda folder, recipe: data_of_code()))
     return lambda fill: Asset(table, code, parents, fill, digest, kinds=frozenset(kinds))
 
 
@@ -96,12 +99,13 @@ def model_evidence(
     deps: tuple[str, ...],
     estimate: Estimated | None = None,
     data_of_code: DataOfCode | None = None,
+    digest: Callable[[Recipe], str] | None = None,
     kinds: Iterable[str] = (),
 ) -> Callable[[Gather], Asset]:
     """Declare evidence that takes long, as what a model gives does. `data_of_code`: a digest of the prompts, of the package or
-    of the folder. `estimate`: what gathering would take; where something upstream is not settled, at most, with the most rows
-    there can be."""
-    return lambda gather: Asset(table, code, deps, None, data_of_code, gather, estimate, frozenset(kinds))
+    of the folder. `digest`: of the recipe, where it is more than a section. `estimate`: what gathering would take; where
+    something upstream is not settled, at most, with the most rows there can be."""
+    return lambda gather: Asset(table, code, deps, None, data_of_code, gather, estimate, frozenset(kinds), digest)
 
 
 # ---------------------------------------------------------------------------------------------------------- running
@@ -147,7 +151,7 @@ def materialize(
         with house.writing() as con:
             with Build.begin(con, table, code_version, inputs, keep, progress, say, start) as build:
                 fill(build)
-                build.notes |= {"why": why, "recipe": recipe.part(asset.name)}  # what `sft diff` names as the cause
+                build.notes |= {"why": why, "recipe": recipe.shown(asset.name)}  # what `sft diff` names as the cause
             return {v.asset: v for v in read_versions(con)}[asset.name]
 
     if (fill := asset.fill) is not None:

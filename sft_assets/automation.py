@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import dagster as dg
@@ -122,13 +123,13 @@ def sensor(watch: Watch, folder: Folder, recipe: Recipe) -> dg.SensorDefinition:
         fail_dead_runs(context.instance)
         try:
             seen = observations(folder, context.instance, ask=False)  # a look every ten seconds is no reason to ask a server
+            inputs = {name: input_version(folder, name, ask=False) for name in INPUTS}
         except SftError as error:
             return dg.SkipReason(str(error))
         if context.instance.get_runs(RunsFilter(statuses=ACTIVE), limit=1):
             return dg.SkipReason("a run is in progress; the next look comes when it has ended")
         assert context.repository_def is not None
         graph = Graph.of(context.repository_def.asset_graph)
-        inputs = {name: input_version(folder, name, ask=False) for name in INPUTS}
         stale = stale_causes(context.instance, graph, facts=Facts(inputs=inputs))
         if not folder.database.exists():
             stale |= {key: ["not in the database"] for key in graph.made if key not in stale}
@@ -153,9 +154,11 @@ def not_now(watch: Watch, folder: Folder, recipe: Recipe) -> str | None:
     if on_disk != recipe:
         return 'recipe.yaml was edited after it was loaded: press "Reload definitions" (Deployment), then it counts'
     places = dict.fromkeys(INPUTS[name] for name in watch.inputs)
-    files = [path for place in places for path in input_files(folder, place) if path.is_file()]
-    young = [path.name for path in files if abs(time.time() - path.stat().st_mtime) < watch.quiet]
-    return f"waiting until {young[0]} has not changed for {watch.quiet:g} seconds" if young else None
+    for path in (path for place in places for path in input_files(folder, place)):
+        with suppress(OSError):  # it is gone by now
+            if path.is_file() and abs(time.time() - path.stat().st_mtime) < watch.quiet:
+                return f"waiting until {path.name} has not changed for {watch.quiet:g} seconds"
+    return None
 
 
 def request(

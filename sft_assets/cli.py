@@ -380,6 +380,8 @@ def export(
         from sft_assets.recipe import Recipe
 
         hub.check_target(to, Recipe.load(_folder(data).recipe).exported.name)  # before the run, which may be long
+    elif private or revision or message:
+        _fail("--private, --revision and --message are of an upload: say --to hub:OWNER/NAME, or leave them out")
     space = _workspace(data)
     with show.Bars() as bars:
         found = verbs.export(space, wait, bars.say, bars.version)
@@ -427,8 +429,8 @@ def preview(
 
     folder = _folder(data)
     recipe = Recipe.load(folder.recipe)
-    name = tokenizer or recipe.exported.tokenizer or EMBEDDED
-    found = previews(warehouse(folder, recipe), tokenizer_of(name), row_ids or (), rows, split, max_length)
+    name, root = tokenizer or recipe.exported.tokenizer or EMBEDDED, None if tokenizer else folder.root
+    found = previews(warehouse(folder, recipe), tokenizer_of(name, root=root), row_ids or (), rows, split, max_length)
     if html is None:
         show.previews(found, name)
         return
@@ -481,6 +483,8 @@ def serve(
 
     def ready(rules: Rules) -> None:
         first = show.addresses(rules)
+        if rules.token:  # it would stand in the browser's command line, for everybody on the machine to read
+            return
         if browser and sys.stdout.isatty() and (sys.platform == "darwin" or os.environ.get("DISPLAY")):
             webbrowser.open(first)
 

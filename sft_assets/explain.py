@@ -87,12 +87,11 @@ def explain(house: Warehouse, what: str, states: Sequence[str], reviews: Reviews
 
 
 def _by_id(con: duckdb.DuckDBPyConnection, what: str, states: Sequence[str], versions: dict[str, Version]) -> list[Life]:
-    prefix = what.strip().lower().rstrip("….")
-    if len(prefix) < 4 or set(prefix) - set("0123456789abcdef-"):
-        raise SftError(f"{what!r} is neither a row id (4 characters of it or more) nor FILE:POSITION")
+    digits = what.strip().lower().rstrip("….").replace("-", "")
+    if not 4 <= len(digits) <= 32 or set(digits) - set("0123456789abcdef"):
+        raise SftError(f"{what!r} is neither a row id (4 to 32 hex digits of it) nor FILE:POSITION")
     tables = [versions[s].table for s in ("raw", "combined", "generations") if s in versions]
     union = " UNION ".join(f"SELECT row_id FROM {t}" for t in tables) + " UNION SELECT row_id FROM dropped"
-    digits = prefix.replace("-", "")[:32]
     bounds = [str(UUID(digits.ljust(32, end))) for end in "0f"]  # as a range: no id is made a text to be looked at
     found = con.execute(
         f"SELECT row_id::VARCHAR FROM ({union}) WHERE row_id BETWEEN ?::UUID AND ?::UUID ORDER BY 1 LIMIT {MANY + 1}", bounds

@@ -113,7 +113,7 @@ class Source(Section):
         if self.path:
             values["path"] = PurePosixPath(self.path).as_posix()  # ./q.json is q.json
         if not self.name:
-            values["name"] = source_name(self.path or self.url.rpartition("://")[2]) or self.hub
+            values["name"] = source_name(self.path or shown_url(self.url).rpartition("://")[2]) or self.hub
         if not self.format:
             if self.template or self.continuation:
                 values["format"] = "text"
@@ -172,6 +172,17 @@ ENDINGS = {
     ".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".tab", ".txt", ".md", ".parquet", ".arrow", ".feather",
     ".gz", ".zst", ".zstd", ".bz2", ".xz", ".zip", ".tar", ".tgz", ".tbz2", ".txz",
 }  # fmt: skip
+
+
+def shown_url(url: str) -> str:
+    """A URL as it may be shown: without user, password, query and fragment, which may say who may read it."""
+    scheme, there, rest = url.partition("://")
+    place = rest.partition("?")[0].partition("#")[0]
+    host, slash, path = place.partition("/")
+    name, _, port = host.rpartition(":")
+    if "@" not in host and name and not port.isdigit() and "@" in path:  # a slash in a password
+        return f"{scheme}{there}{path.rpartition('@')[2]}"
+    return f"{scheme}{there}{host.rpartition('@')[2]}{slash}{path}"
 
 
 def source_name(path: str) -> str:
@@ -669,10 +680,12 @@ class Engine(Section):
     )
     threads: int | None = Field(default=None, ge=1, le=256)
     keep_versions: int = Field(default=5, ge=1, description="versions of each state that stay in the database")
-    owners: list[Annotated[str, Field(pattern=r"^(team:[\w-]+|[^@\s]+@[^@\s]+)$")]] = Field(
+    owners: list[Annotated[str, Field(pattern=r"^(team:[\w-]+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7})$")]] = Field(
         default=["team:data"], description="who answers for the assets: e-mail addresses, or team:NAME"
     )
-    fresh_days: float = Field(default=30.0, gt=0, description="after so many days without a run an asset counts as out of date")
+    fresh_days: float = Field(
+        default=30.0, ge=0.01, le=3650, description="after so many days without a run an asset counts as out of date"
+    )
     keep_exports: int = Field(default=10, ge=1, description="exports that stay; older ones go once a new one is complete")
 
 
@@ -799,6 +812,14 @@ class Recipe(Section):
         for section, fields in BORROWED.get(asset, {}).items():
             own[section] = getattr(self, section).model_dump(mode="json", include=fields)
         return own
+
+    def shown(self, asset: str | None = None) -> dict[str, Any]:
+        """The recipe, or an asset's part of it, as it may be told: no URL says who may read it."""
+        told = self.part(asset) if asset else self.model_dump(mode="json")
+        for entry in told.get("sources", []):
+            if entry.get("url"):
+                entry["url"] = shown_url(entry["url"])
+        return told
 
     def digest(self, asset: str) -> str:
         """Ten hex digits over `part(asset)`."""

@@ -109,8 +109,9 @@ def test_every_asset_says_who_answers_for_it_what_it_is_and_how_fresh(run_folder
             assert node.freshness_policy is not None, key
 
 
-def test_a_bad_owner_is_named(folder: Folder) -> None:
-    folder.recipe.write_text("engine:\n  owners: [data people]\n")
+@pytest.mark.parametrize("owner", ["data people", "ada@example", "team:"])
+def test_a_bad_owner_is_named(folder: Folder, owner: str) -> None:
+    folder.recipe.write_text(f"engine:\n  owners: ['{owner}']\n")
     with pytest.raises(SftError, match=r"recipe.yaml:2: engine.owners"):
         Recipe.load(folder.recipe)
 

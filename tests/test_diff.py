@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +16,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import build, put, rows, say
+import yaml
+from conftest import NO_MODELS, build, put, rows, say
 
 from sft_assets.combined.asset import combined
 from sft_assets.deduped.asset import deduped
@@ -23,11 +25,12 @@ from sft_assets.diff import Diff, diff
 from sft_assets.diff.causes import recipe_changes
 from sft_assets.diff.compare import UNCOMPARED
 from sft_assets.errors import SftError
+from sft_assets.explain import explain
 from sft_assets.folder import Folder
 from sft_assets.raw import asset as raw_asset
 from sft_assets.raw.asset import raw
 from sft_assets.recipe import Recipe
-from sft_assets.warehouse.opening import STATES, warehouse
+from sft_assets.warehouse.opening import STATES, to_look, warehouse
 
 LONG = "Tell me in a few words how the moon makes the tides of the sea rise and fall twice each single day"
 ANSWER = "The moon pulls the water on the near side, and on the far side it bulges out as well, "
@@ -211,6 +214,38 @@ def test_a_source_that_is_only_named_is_no_change() -> None:
     assert recipe_changes("raw", Recipe().part("raw"), named) == ["sources.b.path: (none) -> b.json"]
 
 
+def test_a_source_s_url_is_told_without_what_says_who_may_read_it() -> None:
+    old, new = (
+        Recipe.model_validate({"sources": [{"name": "a", "url": f"https://me:pw@example.org/{n}.json?token=secret{n}"}]}).part(
+            "raw"
+        )
+        for n in (1, 2)
+    )
+    (line,) = [line for line in recipe_changes("raw", old, new) if line.startswith("sources.a.url")]
+    assert "example.org/1.json" in line and "example.org/2.json" in line
+    assert not any(secret in line for secret in ("me:", "pw@", "secret"))
+    same = {**old, "sources": [{**old["sources"][0], "url": old["sources"][0]["url"] + "x"}]}
+    (line,) = recipe_changes("raw", old, same)
+    before, after = line.removeprefix("sources.a.url: ").split(" -> ")
+    assert before != after
+
+
+@pytest.mark.parametrize(
+    "engine", [{"memory_limit": "lots"}, {"threads": -1}, {"threads": 1e400}, {"memory_limit": [1]}, "all"]
+)
+def test_an_engine_section_that_is_being_edited_keeps_nobody_from_looking(made: Folder, tmp_path: Path, engine: Any) -> None:
+    edited = Folder.at(tmp_path)
+    edited.database.symlink_to(made.database)
+    edited.recipe.write_text(yaml.safe_dump({"engine": engine}))
+    assert diff(to_look(edited), edited, "deduped").after.name == "deduped@3"
+
+
+@pytest.mark.parametrize("what", ["----", "12-3", "0" * 33])
+def test_a_row_is_asked_for_by_4_to_32_digits(made: Folder, what: str) -> None:
+    with pytest.raises(SftError, match="4 to 32 hex digits"):
+        explain(to_look(made), what, STATES)
+
+
 # ------------------------------------------------------------------------------------------------- the command line
 
 
@@ -267,13 +302,15 @@ def export(folder: Folder, name: str, split: dict[str, list[str]], **said: Any) 
     for side, texts in split.items():
         path = f"data/{side}-00000-of-00001.parquet"
         fields = {"role": "user", "content": ""} | said.get("fields", {})
+        more = {name: [value] * len(texts) for name, value in said.get("columns", {}).items()}
         table = {
             "messages": [[{**fields, "content": text}] for text in texts],
             "source": ["made"] * len(texts),
             "row_id": [identity(text) for text in texts],
+            **more,
         }
         pq.write_table(pa.table(table), root / path)
-        files[path] = {"rows": len(texts)}
+        files[path] = {"rows": len(texts), "bytes": 0, "sha256": ""}
     manifest = {
         "created": "2026-01-02T03:04:05Z",
         "rows": {"sft": {side: len(texts) for side, texts in split.items()}},
@@ -341,3 +378,75 @@ def test_an_export_with_a_file_missing_is_refused_by_name(folder: Folder) -> Non
     (one / "data" / "train-00000-of-00001.parquet").unlink()
     with pytest.raises(SftError, match=r"train-00000-of-00001\.parquet: cannot be read"):
         ask(folder, "export")
+
+
+def test_names_that_somebody_gave_to_exports_are_none_of_the_last_two(folder: Folder) -> None:
+    one, two = (export(folder, f"2026010{n}T000000Z-0000000{n}", {"train": ["a one"]}) for n in (1, 2))
+    mine = export(folder, "for-the-talk", {"train": ["a one", "b two"]})
+    export(folder, ".removed-0.partial-1", {"train": ["a one"]})
+    found = ask(folder, "export")
+    assert (found.before.folder, found.after.folder) == (one, two)
+    assert ask(folder, "exports/for-the-talk", str(two)).before.folder == mine
+
+
+def test_one_column_more_is_no_change_of_every_row(folder: Folder) -> None:
+    export(folder, "20260101T000000Z-00000001", {"train": ["a one", "b two"]})
+    export(folder, "20260102T000000Z-00000002", {"train": ["a one", "b more"]}, columns={"quality": 0.5})
+    found = ask(folder, "export")
+    assert found.counts == {"removed": 0, "added": 0, "changed": 1, "same": 1}
+    assert any(note.endswith("not compared: quality") for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        {"states": {"raw": "x"}},
+        {"states": []},
+        {"files": {"a.parquet": "y"}},
+        {"files": {"../a.parquet": {"rows": 1, "bytes": 1, "sha256": ""}}},
+        {"rows": {"sft": {"train": "many"}}},
+        {"recipe": [1]},
+    ],
+)
+def test_a_manifest_that_is_damaged_or_none_of_ours_is_refused(folder: Folder, harm: dict[str, Any]) -> None:
+    one = export(folder, "20260101T000000Z-00000001", {"train": ["a one"]})
+    export(folder, "20260102T000000Z-00000002", {"train": ["a one"]})
+    path = one / "MANIFEST.json"
+    path.write_bytes(orjson.dumps({**orjson.loads(path.read_bytes()), **harm}))
+    with pytest.raises(SftError, match=r"MANIFEST\.json"):
+        ask(folder, "export")
+
+
+@pytest.fixture(scope="module")
+def exported_twice(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    """Two exports of the same rows: conversations, a pair and two judged answers, the second time with kto and sharegpt."""
+    from sft_assets.exported.asset import exported
+    from sft_assets.verbs import Workspace
+
+    root = tmp_path_factory.mktemp("exports") / "data"
+    (root / "sources").mkdir(parents=True)
+    folder = Folder.at(root)
+    put(folder, "a.json", QUESTIONS)
+    put(folder, "pairs.json", [{"prompt": "Is the sea salty at all?", "chosen": "It is, quite.", "rejected": "No, never."}])
+    judged = [{"prompt": f"Is number {n} even?", "completion": f"Number {n} is.", "label": bool(n)} for n in (0, 1)]
+    put(folder, "judged.json", judged)
+    say(folder, **NO_MODELS, exported={"formats": ["messages", "preference"]})
+    Workspace.open(folder.root).run(["exported"], say=lambda _: None)
+    say(folder, **NO_MODELS, exported={"formats": ["messages", "sharegpt", "kto"]})
+    build(folder, exported)
+    return folder
+
+
+def test_other_formats_of_the_same_rows_are_no_difference(exported_twice: Folder) -> None:
+    found = ask(exported_twice, "export")
+    assert found.before.version is not None and found.after.version is not None
+    assert found.counts == {"removed": 0, "added": 0, "changed": 0, "same": found.after.rows}
+    assert any("exported.formats" in line for line in because(found)["exported"])
+
+
+def test_nor_are_they_where_the_files_are_all_that_there_is(exported_twice: Folder, tmp_path: Path) -> None:
+    shutil.copytree(exported_twice.exports, tmp_path / "exports", symlinks=True)
+    found = ask(Folder.at(tmp_path), "export")
+    assert found.before.version is None
+    assert found.counts == {"removed": 0, "added": 0, "changed": 0, "same": 23}
+    assert any("another format" in note for note in found.notes)

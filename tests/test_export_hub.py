@@ -251,9 +251,30 @@ def test_a_commit_of_somebody_else_meanwhile_is_not_written_over(hub: Hub, tmp_p
     assert repo.files() == {"README.md": b"theirs"}
 
 
-def test_what_the_hub_makes_of_the_files_is_compared_with_the_export(hub: Hub, tmp_path: Path) -> None:
+def test_a_file_that_was_changed_while_the_question_stood_is_not_sent(hub: Hub, tmp_path: Path) -> None:
     export = made(tmp_path / "export")
     planned = uploads.plan(export, TO)
+    (export.root / "README.md").write_text("# changed\n")
+    with pytest.raises(SftError, match=r"README\.md: not what was written"):
+        uploads.upload(planned)
+    assert not hub.repos
+
+
+def test_a_file_that_goes_while_it_is_sent_is_said(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    export = made(tmp_path / "export")
+    planned = uploads.plan(export, TO)
+    monkeypatch.setattr(Finished, "check", lambda *_: None)
+    monkeypatch.setattr(uploads, "CommitOperationAdd", lambda name, path: Path(path).with_name("gone").read_bytes())
+    with pytest.raises(SftError, match=r"gone cannot be read \(No such file or directory\)"):
+        uploads.upload(planned)
+
+
+def test_what_the_hub_makes_of_the_files_is_compared_with_the_export(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export = made(tmp_path / "export")
+    planned = uploads.plan(export, TO)
+    monkeypatch.setattr(Finished, "check", lambda *_: None)
     (export.root / "README.md").write_text("# changed between the check and the upload\n")
     with pytest.raises(SftError, match=r"holds README\.md otherwise"):
         uploads.upload(planned)
@@ -299,6 +320,30 @@ def test_a_copy_holds_what_the_manifest_names_and_replaces_an_export_only(tmp_pa
     with pytest.raises(SftError, match="is no export"):
         new.copy_to(target, replace=True)
     assert (target / "README.md").is_file()
+
+
+@pytest.mark.parametrize("others", [["notes.txt"], [".git/HEAD"], ["data/.a", "data/b", "c", "d"]])
+def test_a_folder_that_holds_anything_else_is_not_replaced(tmp_path: Path, others: list[str]) -> None:
+    export, target = made(tmp_path / "exports/new"), tmp_path / "team" / "chats"
+    export.copy_to(target)
+    for name in others:
+        (target / name).parent.mkdir(exist_ok=True)
+        (target / name).write_text("mine")
+    with pytest.raises(SftError, match=r"holds files that are no export's .*: name another folder") as error:
+        export.copy_to(target, replace=True)
+    assert sorted(others)[0] in str(error.value)
+    assert all((target / name).read_text() == "mine" for name in others)
+
+
+@pytest.mark.parametrize("manifest", ["", "{}", '{"name": "an extension", "files": ["a"]}', '{"files": {}}'])
+def test_a_manifest_of_something_else_makes_no_export(tmp_path: Path, manifest: str) -> None:
+    target = tmp_path / "mine"
+    target.mkdir()
+    (target / "MANIFEST.json").write_text(manifest)
+    (target / "code.py").write_text("mine")
+    with pytest.raises(SftError, match="no export's"):
+        made(tmp_path / "exports/new").copy_to(target, replace=True)
+    assert (target / "code.py").read_text() == "mine"
 
 
 def test_a_copy_mends_what_a_killed_one_left(tmp_path: Path) -> None:
@@ -384,6 +429,14 @@ def test_the_export_is_copied_to_a_folder(built: Folder, tmp_path: Path, sft: Sf
     assert code == 0, err
     assert f"copied to {target}" in out
     assert bytes_of(Finished.read(target)) == bytes_of(Finished.read((built.exports / "latest").resolve()))
+
+
+@pytest.mark.parametrize("option", [["--private"], ["--revision", "next"], ["--message", "the first"]])
+def test_options_of_an_upload_are_refused_without_one(folder: Folder, sft: Sft, tmp_path: Path, option: list[str]) -> None:
+    for to in ([], ["--to", str(tmp_path / "copy")]):
+        code, _, err = sft("export", "--data", str(folder.root), *to, *option)
+        assert code == 1 and "are of an upload" in " ".join(err.split())
+    assert not folder.database.exists()
 
 
 def test_a_missing_token_is_said_before_the_run(folder: Folder, sft: Sft, monkeypatch: pytest.MonkeyPatch) -> None:

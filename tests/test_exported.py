@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from sft_assets.exported.asset import exported
 from sft_assets.exported.card import cell, licenses, size_category
 from sft_assets.exported.folder import partial_folder, publish, retire
 from sft_assets.exported.licenses import licensing
+from sft_assets.exported.repetition import Repetition
 from sft_assets.exported.splits import split
 from sft_assets.exported.writers import narrow
 from sft_assets.folder import Folder
@@ -1102,3 +1104,34 @@ def test_no_name_breaks_out_of_its_cell(name: str) -> None:
     shown = cell(name)
     assert "\n" not in shown
     assert "|" not in shown.replace("\\\\", "").replace("\\|", "")
+
+
+# ----------------------------------------------------------------------------------------------------- from a cold reading
+
+
+def test_small_topics_of_tied_rows_give_their_share_together() -> None:
+    topics, pairs = 600, 9  # of 18 rows each, tied two by two: none of a topic alone is due to a side of 5 %
+    content = uuids([digest(f"row {n}".encode(), b"x") for n in range(topics * pairs * 2)])
+    tied = uuids([digest(f"pair {n // 2}".encode(), b"x") for n in range(topics * pairs * 2)])
+    topic = pa.array([n // (pairs * 2) for n in range(topics * pairs * 2)], pa.int32())
+    sides = Counter(split(content, [tied], 0.05, 0, 0.05, topic).to_pylist())
+    for side in ("validation", "test"):
+        assert 0.03 < sides[side] / len(content) < 0.07, sides
+
+
+def test_an_old_export_that_cannot_be_deleted_stops_no_later_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exports = tmp_path / "exports"
+    left_over = exports / f".20260102T030405Z-1f0c22ab.partial-{os.getpid()}"
+    left_over.mkdir(parents=True)
+    monkeypatch.setattr(os, "rmdir", lambda *_, **__: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+    with partial_folder(exports) as partial:
+        assert partial.is_dir()
+    assert left_over.exists()
+
+
+def test_copies_of_a_row_are_no_neighbours() -> None:
+    ids = [f"{n:032x}" for n in range(4)]
+    rows = pa.record_batch({"row_id": ids, "source": ["a", "b", "a", "b"]})
+    written = [row for part in Repetition({"a": 3}, 0)(rows) for row in part.column("row_id").to_pylist()]
+    assert Counter(written) == {ids[0]: 3, ids[2]: 3, ids[1]: 1, ids[3]: 1}
+    assert all(one != other for one, other in pairwise(written))

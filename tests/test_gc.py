@@ -26,11 +26,13 @@ from sft_assets.deduped.asset import deduped
 from sft_assets.errors import Busy, SftError
 from sft_assets.explain import explain
 from sft_assets.folder import Folder
-from sft_assets.gc import Garbage, Options
+from sft_assets.gc import Garbage, Options, caches
 from sft_assets.models.door import Calls
 from sft_assets.models.vectors import Vectors
 from sft_assets.raw.asset import raw
 from sft_assets.recipe import Recipe
+from sft_assets.record import digest
+from sft_assets.scored.judgements import check
 from sft_assets.warehouse import compaction
 from sft_assets.warehouse.opening import STATES, warehouse
 
@@ -157,6 +159,23 @@ def test_without_a_database_no_cache_is_touched(folder: Folder) -> None:
     assert Vectors(folder.scores).known("m") == {b"0" * 16}
 
 
+def test_blocks_inside_the_file_are_only_spoken_of_where_it_is_compacted(made: Folder) -> None:
+    collect(made, Options(keep=1, compact=False))
+    assert [i for i in gc.find(made, recipe(made), ONE).items if i.what.startswith("free blocks")]
+    found = gc.find(made, recipe(made), Options(keep=1, compact=False))
+    assert (found.items, found.database) == ([], (0, 0))
+
+
+def test_what_came_since_the_question_is_said_before_it_goes(made: Folder) -> None:
+    asked, said = gc.find(made, recipe(made), ONE), []
+    for n in (1, 2):
+        export(made, f"2026010{n}T000000Z-0000000{n}")
+    say(made, deduped={"threshold": 0.9}, engine={"keep_exports": 1})
+    gc.collect(made, recipe(made), ONE, say=said.append)
+    assert not [item for item in asked.items if item.what.startswith("exports")]
+    assert "1 exports beyond the last 1" in said[0]
+
+
 # ----------------------------------------------------------------------------------------------------------- caches
 
 
@@ -220,6 +239,18 @@ def test_replies_to_what_generates_rows_stay(cached: tuple[Folder, list[bytes], 
     collect(folder, ALL)
     assert b"s" * 16 in subjects(folder, "gpt")
     assert Calls(folder.calls).known("gpt", ["generates"]) == {b"s" * 16}
+
+
+def test_replies_of_a_check_of_the_judge_are_of_the_contents_that_it_was_about(
+    cached: tuple[Folder, list[bytes], list[bytes]],
+) -> None:
+    folder, stay, go = cached
+    assert check.ASSET.encode() == caches.CHECK
+    checked = {content: digest(content, check.ASSET.encode()) for content in (*stay, *go)}
+    asked(folder, "embedded@check", list(checked.values()), "rubric")
+    found, _ = collect(folder, ONE)
+    assert what(found)["replies of embedded@check about such texts in calls.sqlite"] == len(go)
+    assert subjects(folder, "embedded@check") == {checked[content] for content in stay}
 
 
 # ------------------------------------------------------------------------------------------------------------ files
@@ -342,6 +373,15 @@ def test_a_disk_without_room_is_seen_before_anything_goes(made: Folder, monkeypa
     with pytest.raises(SftError, match="--no-compact"):
         collect(made, ONE)
     assert {name: data for name, data in files(made).items() if name != ".lock"} == before
+
+
+def test_old_exports_that_go_make_the_room(made: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = (export(made, f"2026010{n}T000000Z-0000000{n}") for n in (1, 2))
+    (old / "train.json").write_bytes(b"x" * 2 * made.database.stat().st_size)
+    say(made, deduped={"threshold": 0.9}, engine={"keep_exports": 1})
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
+    collect(made, ONE)
+    assert [path.name for path in made.exports.iterdir()] == [new.name]
 
 
 def test_a_database_elsewhere_stays_where_it_is(made: Folder, tmp_path: Path) -> None:

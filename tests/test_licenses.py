@@ -183,3 +183,16 @@ def test_obligations_are_listed_with_the_sources_that_they_come_from(tmp_path: P
     assert "no legal advice" in text
     assert f"| {terms()['attribution']} | cc-by-4.0 | made 3, wiki 3 |" in text
     assert "| look it up | unknown | own 3 |" in text
+
+
+@pytest.mark.parametrize(
+    "name", ["CC-BY-4.0, GPL-3.0", "cc-by-4.0;mit", "cc-by-nc-4.0 & mit", "cc-by-sa-4.0/cc-by-nc-4.0", "CC BY 4.0 and Apache"]
+)
+def test_of_licences_that_are_joined_in_another_way_none_is_lost(name: str) -> None:
+    (found,) = read(name)
+    assert not found.is_known and found.id == name
+
+
+def test_many_names_that_nobody_knows_are_no_pairs() -> None:
+    found = licensing((f"source {n}", f"my own licence {n}", 1) for n in range(3000))
+    assert found.conflicts == () and len(found.held) == 3000

@@ -166,6 +166,26 @@ def test_what_would_not_be_learned_is_said(look: Looked, row: Conversation, chat
     assert any(says in warning for warning in one.warnings), one.warnings
 
 
+@pytest.mark.parametrize("row", [TALK, chat("Hi", "Ho", kind="preference", rejected=[Message("assistant", "He")])])
+def test_a_template_that_writes_nothing_is_shown_as_nothing(look: Looked, row: Conversation) -> None:
+    for one in look(row, "{# #}"):
+        assert (one.pieces, one.count()) == ([], 0)
+        assert "no token of it is trained" in one.warnings
+
+
+def test_a_template_that_fails_is_said(look: Looked) -> None:
+    (one,) = look(TALK, "{{ 1 // 0 }}")
+    assert "the template refuses the conversation" in one.how and "by zero" in one.how
+
+
+def test_a_template_that_wants_tools_is_shown(look: Looked) -> None:
+    wants = template(
+        "{{ message['content'] + '<|im_end|>\n' }}", before="{% if not tools %}{{ raise_exception('no tools') }}{% endif %}"
+    )
+    (one,) = look(Conversation(TALK.messages, tools=TOOLS), wants)
+    assert "In Rome." in text(one)
+
+
 def test_an_end_that_is_not_the_tokenizers_eos_is_said(look: Looked) -> None:
     (one,) = look(TALK, GENERATION, eos="</s>")
     assert any("the tokenizer's eos_token is </s>" in warning for warning in one.warnings)
@@ -243,6 +263,17 @@ def test_sft_preview_marks_what_is_trained_and_shows_the_data_as_it_is(
     code, out, err = sft("preview", "--data", str(folder.root), "--tokenizer", tokenizer, "--split", "test")
     assert code == 0, err
     assert "[trained][bold]A number[/] \\u001b[31m<|im_end|>[/trained]" in out
+    assert "assistant_only_loss" in out
+
+
+def test_the_recipes_tokenizer_is_looked_for_in_the_data_folder(
+    folder: Folder, sft: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(folder.root / "mine", GENERATION)
+    say(folder, exported={"tokenizer": "mine"})
+    monkeypatch.chdir(folder.root.parent)
+    code, out, err = sft("preview", "--data", str(folder.root))
+    assert code == 0, err
     assert "assistant_only_loss" in out
 
 

@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 import sft_assets
 from sft_assets.errors import SftError
-from sft_assets.recipe import BORROWED, CAPS, Recipe, Source, source_name
+from sft_assets.recipe import BORROWED, CAPS, Recipe, Source, shown_url, source_name
 
 ASSETS = [name for name in Recipe.model_fields if name not in ("sources", "engine", "models")]
 
@@ -417,3 +417,26 @@ def test_what_is_wrong_within_a_mapping_is_found_there(tmp_path: Path, text: str
 def test_caps_prices_and_concurrency_change_no_result() -> None:
     settings = {"judgements": {"calls": 5, "tokens": 6, "money": 7, "minutes": 8}, "models": {"m": {"concurrency": 3}}}
     assert [Recipe.model_validate(settings).digest(a) for a in ASSETS] == [Recipe().digest(a) for a in ASSETS]
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://me:pw@host/x.jsonl?token=S", "https://host/x.jsonl"),
+        ("https://me:p/w@host/x.jsonl#part", "https://host/x.jsonl"),
+        ("https://host:8080/a@b/x.jsonl", "https://host:8080/a@b/x.jsonl"),
+        ("s3://bucket/a@b/x.jsonl", "s3://bucket/a@b/x.jsonl"),
+        ("https://host/x.jsonl?mail=a@b.org", "https://host/x.jsonl"),
+    ],
+)
+def test_a_url_is_told_without_what_says_who_may_read_it(url: str, shown: str) -> None:
+    assert shown_url(url) == shown
+    recipe = Recipe.model_validate({"sources": [{"url": url}]})
+    assert recipe.shown()["sources"][0]["url"] == recipe.shown("raw")["sources"][0]["url"] == shown
+    assert recipe.sources[0].name == source_name(shown.rpartition("://")[2])
+    assert recipe.sources[0].url == url
+
+
+def test_another_token_is_another_place_to_read() -> None:
+    one, other = (Recipe.model_validate({"sources": [{"url": f"https://host/x.jsonl?key={key}"}]}) for key in "ab")
+    assert one.digest("raw") != other.digest("raw")

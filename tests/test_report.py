@@ -15,6 +15,7 @@ import pytest
 
 from sft_assets.asset import warehouse
 from sft_assets.definitions import ASSETS, asset_named
+from sft_assets.errors import LawBroken
 from sft_assets.exported.asset import exported
 from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe
@@ -22,7 +23,13 @@ from sft_assets.report.asset import report
 from sft_assets.report.charts import histogram, lineage
 from sft_assets.report.excerpts import CHARS, apart, around, clean
 from sft_assets.report.reasons import MEANINGS, meaning
+from sft_assets.report.sections.funnel import _place_unknown
+from sft_assets.report.sections.recipe import _without_secrets
+from sft_assets.runs import INPUTS
+from sft_assets.staleness import causes_of
+from sft_assets.warehouse import Version
 from sft_assets.warehouse.opening import STATES
+from sft_assets.warehouse.versions import read_versions
 from tests.conftest import NO_MODELS, build, fresh, put, rows, say
 
 BEFORE = ASSETS[: ASSETS.index(report)]
@@ -237,6 +244,97 @@ def test_the_keys_in_a_recipe_do_not_go_out(folder: Folder) -> None:
     assert "geheim" not in page
 
 
+def now(folder: Folder, name: str) -> Version:
+    with warehouse(folder, Recipe.load(folder.recipe)).reading() as con:
+        return {v.asset: v for v in read_versions(con)}[name]
+
+
+@pytest.mark.parametrize("url", [
+    "https://example.org/a.jsonl?token=geheim&sig=geheim", "https://ann:ge/heim@example.org/a.jsonl",
+    "https://ann:p@geheim@example.org/a.jsonl", "https://geheim@example.org/a.jsonl", "https://example.org/a.jsonl#geheim",
+    "s3://bucket/a.jsonl?X-Amz-Signature=geheim,heim",
+])  # fmt: skip
+@pytest.mark.parametrize("line", ["sources: [{{url: {}}}]", "sources:\n  - url: '{}'", "# {}, once"])
+def test_what_an_address_says_of_its_readers_does_not_go_out(url: str, line: str) -> None:
+    shown = _without_secrets(line.format(url))
+    assert "heim" not in shown
+    assert "a.jsonl" in shown
+    assert shown.endswith({"s": line[-1], "#": ", once"}[line[0]] if line[-2:] != "}]" else "}]")
+
+
+def test_a_broken_file_that_changes_no_row_is_told(folder: Folder) -> None:
+    put(folder, "a.jsonl", RIVERS[:2])
+    say(folder, **NO_MODELS)
+    made(folder)
+    put(folder, "b.jsonl", b"\xff\xfe\x00broken\x80")
+    put(folder, "c.jsonl", b'{"instruction": "What", \n')
+    page = made(folder)
+    assert now(folder, "raw").data_version == now(folder, "combined").inputs["raw"]
+    assert "c.jsonl" in text_of(page).split("could not be used")[-1]
+    assert figures(folder, "summary")["unread", "", "rows"] + figures(folder, "unread")["refused files", "", "files"] >= 2
+
+
+def test_an_export_that_was_written_again_has_a_report_of_its_own(folder: Folder) -> None:
+    put(folder, "a.jsonl", RIVERS[:2])
+    say(folder, **NO_MODELS)
+    made(folder)
+    before = now(folder, "exported")
+    (again,) = build(folder, exported, again=True)
+    assert (again.data_version, again.report["export"] != before.report["export"]) == (before.data_version, True)
+    (told,) = build(folder, report)
+    assert told.report["export"] == again.report["export"]
+    assert Path(again.report["export"]).name in folder.report.read_text("utf-8")
+    assert build(folder, report)[0].number == told.number
+
+
+def test_an_edit_of_the_recipe_is_the_cause_that_is_said(folder: Folder) -> None:
+    before, after = Recipe(), Recipe.model_validate({"deduped": {"threshold": 0.83}})
+    version = Version("report", 1, "", report.code_version(folder, before), {}, {}, {}, 0.0)
+    assert causes_of(version, report.code_version(folder, after), {}) == ["its section of the recipe changed"]
+    assert causes_of(version, report.code_version(folder, Recipe.model_validate({"engine": {"threads": 1}})), {}) == []
+
+
+SAID = "UPDATE store.versions SET report = json_merge_patch(report, '{}') WHERE asset = '{}'"
+LOST = "DELETE FROM store.dropped WHERE asset = '{}'"
+ONE_MORE = """
+    INSERT INTO store.dropped
+    SELECT asset, version, gen_random_uuid(), reason, evidence FROM store.dropped WHERE asset = 'deduped'
+"""
+
+
+@pytest.mark.parametrize(("wrong", "law"), [
+    (SAID.format('{"kept": 77}', "scored"), "states_agree"),
+    (SAID.format('{"created": 1}', "combined"), "states_agree"),
+    (LOST.format("deduped"), "sources_add_up"),
+    (LOST.format("combined"), "sources_add_up"),
+    (ONE_MORE, "sources_add_up"),
+])  # fmt: skip
+def test_a_ledger_that_does_not_add_up_makes_no_report(folder: Folder, wrong: str, law: str) -> None:
+    put(folder, "a.jsonl", [*RIVERS[:3], RIVERS[0], {"instruction": "Is this answered?", "output": "Yes.", "license": "none"}])
+    say(folder, **NO_MODELS, combined={"allowed_licenses": ["cc0-1.0"]}, sources=[{"path": "b.jsonl", "license": "cc0-1.0"}])
+    put(folder, "b.jsonl", [*RIVERS[3:6], RIVERS[3]])
+    made(folder)
+    with warehouse(folder, Recipe.load(folder.recipe)).writing() as con:
+        con.execute(wrong)
+    with pytest.raises(LawBroken) as error:
+        build(folder, report, again=True)
+    assert law in error.value.laws
+
+
+def test_groups_of_duplicates_are_told_apart_by_whole_ids(told: tuple[Folder, str], tmp_path: Path) -> None:
+    folder = Folder.at(shutil.copytree(told[0].root, tmp_path / "data", symlinks=True))
+    with warehouse(folder, Recipe()).writing() as con:  # two rows that stay have ids that begin alike
+        con.execute("""
+            UPDATE store.dropped SET evidence = json_merge_patch(evidence, json_object('of', '00000000' || substr(s, 9)))
+            FROM (SELECT row_id AS row, evidence ->> 'of' AS s FROM store.dropped WHERE asset = 'deduped') AS d
+            WHERE asset = 'deduped' AND row_id = d.row
+        """)
+    groups = len(rows(folder, "SELECT DISTINCT evidence ->> 'of' FROM store.dropped WHERE asset = 'deduped'"))
+    build(folder, report, again=True)
+    assert groups == 2
+    assert figures(folder, "duplicates") == {("groups", "", "rows that stay for others"): 2}
+
+
 @pytest.mark.parametrize("records", [[], RIVERS[:1], [{"instruction": "no answer at all"}], [RIVERS[0]] * 5])
 def test_any_dataset_has_a_report(folder: Folder, records: list[dict[str, str]]) -> None:
     put(folder, "a b'c\"<i>.jsonl", records)
@@ -277,6 +375,12 @@ def test_rows_that_a_record_gave_and_the_mixture_left_out_count_for_their_source
 
 
 # ------------------------------------------------------------------------------------------------------------ the parts
+
+
+def test_rows_of_unknown_source_are_those_that_a_source_lacks() -> None:
+    before, kept, gone = Counter(a=5, b=2), Counter(a=3, b=2), Counter({"a": 1, "": 3})
+    _place_unknown(before, kept, gone)
+    assert gone == Counter({"a": 2, "": 2})
 
 
 def test_differences_are_marked_and_texts_stay_short() -> None:
@@ -332,7 +436,7 @@ def test_every_reason_that_the_package_s_states_give_has_a_meaning(told: tuple[F
 def test_the_report_comes_last_and_reads_no_asset_that_is_not_there() -> None:
     names = [asset.name for asset in ASSETS]
     assert names.index("report") > names.index(exported.name)
-    assert set(report.deps) <= set(names)
+    assert set(report.deps) <= {*names, *INPUTS}
 
 
 def test_the_templates_are_part_of_the_package() -> None:

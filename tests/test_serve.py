@@ -223,6 +223,17 @@ def test_a_viewer_takes_no_mutation_however_it_is_sent() -> None:
         assert status("/graphql", body=body, rules=rules) == 400
 
 
+def test_a_mutation_in_the_address_is_not_taken_beside_a_question_in_the_body() -> None:
+    path = f"/graphql?query={quote(MUTATION)}"
+    assert status(path, body=query("{ version }"), rules=Rules(3000, read_only=True), Content_Type="Application/JSON") == 403
+
+
+def test_a_request_that_would_keep_a_viewer_busy_is_refused() -> None:
+    viewer = Rules(3000, read_only=True)
+    assert status("/graphql", body=query("{ a }" + " { b }" * 30_000), rules=viewer) in (400, 413)
+    assert status("/graphql", body=b"[" * 100_000, rules=viewer) == 400
+
+
 def test_a_viewer_asks_and_the_question_arrives_whole() -> None:
     body = query("query Q { version } # " + "x" * 5000)
     code, _, bodies = ask("/graphql", body=body, rules=Rules(3000, read_only=True), parts=5)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sft_assets.errors import SftError
 from sft_assets.exported import tokens as module
-from sft_assets.exported.tokens import Counter, summary, token_stats, tokenizer_of
+from sft_assets.exported.asset import exported
+from sft_assets.exported.tokens import Counter, digest_of, tokenizer_of
+from sft_assets.folder import Folder
+from sft_assets.recipe import Recipe
 from sft_assets.record import Conversation, Message, messages_array
 from tests.made_rows import chat
 from tests.made_tokenizers import CHATML, save, template
@@ -103,6 +102,62 @@ def test_a_row_that_the_template_refuses_counts_by_its_contents_and_is_told(tmp_
     assert counter.about()["not_in_template"] == 1
 
 
+def test_a_pair_that_the_template_refuses_is_one_row(tmp_path: Path) -> None:
+    counter = Counter.of(str(save(tmp_path, "{{ raise_exception('no') }}")))
+    counted(counter, chat("Hi", "Ho", kind="preference", rejected=[Message("assistant", "He")]), chat("Hi", "Ho"))
+    assert counter.about()["not_in_template"] == 2
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "{{ 1 // 0 }}",
+        "{{ 1e300 ** 9 }}",
+        "{% macro deep() %}{{ deep() }}{% endmacro %}{{ deep() }}",
+        "{{ 'x' | format(y=1) | attr('encode')('no-codec') }}",
+        "{{ 'a'.join(messages | map('int')) }}{{ '%d' % 'a' }}",
+        "{{ messages | sort(attribute='content') | sum }}",
+        "{{ {} | dictsort(by='neither') }}",
+    ],
+)
+def test_a_template_that_fails_counts_as_one_that_refuses(tmp_path: Path, wrong: str) -> None:
+    counter = Counter.of(str(save(tmp_path, wrong)))
+    assert counted(counter, chat("Hi", "Ho")) == [len("Hi\n\nHo")]
+    assert counter.refused == 1
+
+
+def test_a_template_that_writes_nothing_makes_no_tokens(tmp_path: Path) -> None:
+    assert counted(Counter.of(str(save(tmp_path, "{# #}"))), chat("Hi", "Ho")) == [0]
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"])
+def test_an_edited_tokenizer_is_another_one(tmp_path: Path, name: str) -> None:
+    path = save(tmp_path / "mine") / name
+    before = {form: digest_of(form, tmp_path) for form in ("mine", str(tmp_path / "mine"), "mine/tokenizer.json")}
+    assert all(before.values())
+    path.write_text(path.read_text() + "\n")
+    after = {form: digest_of(form, tmp_path) for form in before}
+    same = {form for form in before if before[form] == after[form]}
+    assert same == ({"mine/tokenizer.json"} if name != "tokenizer.json" else set())
+
+
+def test_a_tokenizer_that_is_no_file_is_told_by_its_name(tmp_path: Path) -> None:
+    assert [digest_of(name, tmp_path) for name in ("embedded", "acme/none")] == ["", ""]
+
+
+def test_a_relative_path_starts_from_the_data_folder(tmp_path: Path) -> None:
+    save(tmp_path / "mine")
+    assert tokenizer_of("mine", fetch=False, root=tmp_path).chat_template == CHATML
+
+
+def test_an_edited_tokenizer_makes_the_export_stale(folder: Folder) -> None:
+    template_file = save(folder.root / "mine") / "chat_template.jinja"
+    recipe = Recipe.model_validate({"exported": {"tokenizer": "mine"}})
+    before = exported.code_version(folder, recipe)
+    template_file.write_text(template_file.read_text() + " ")
+    assert exported.code_version(folder, recipe) != before
+
+
 @pytest.mark.parametrize("form", ["folder", "file"])
 def test_a_tokenizer_is_named_by_its_folder_or_its_file(path: Path, form: str) -> None:
     name = path if form == "folder" else path / "tokenizer.json"
@@ -131,23 +186,6 @@ def test_code_that_comes_with_a_tokenizer_is_not_run(tmp_path: Path) -> None:
     except SftError as error:
         assert "is not run" in str(error) or "cannot be loaded" in str(error)
     assert not ran.exists()
-
-
-@given(st.lists(st.integers(0, 5000), min_size=1, max_size=60))
-def test_percentiles_are_counts_of_rows_that_are_there(counts: list[int]) -> None:
-    found: dict[str, Any] = token_stats(np.array(counts, np.int32))
-    assert (found["rows"], found["tokens"], found["longest"]) == (len(counts), sum(counts), max(counts))
-    for percent in module.PERCENTILES:
-        value = found[f"p{percent}"]
-        assert value in counts
-        assert sum(count <= value for count in counts) >= len(counts) * percent / 100
-        assert sum(count < value for count in counts) < len(counts) * percent / 100
-
-
-def test_a_summary_holds_every_kind_and_split(path: Path) -> None:
-    found = summary({"sft": {"train": np.array([3, 1], np.int32), "test": np.array([], np.int32)}})
-    assert found["sft"]["train"]["tokens"] == 4
-    assert found["sft"]["test"] == {"rows": 0, "tokens": 0}
 
 
 def test_the_template_of_these_tests_says_what_it_should(path: Path) -> None:

@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from conftest import CORPUS
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,10 +22,11 @@ from sft_assets import formats
 from sft_assets.exported import loaders
 from sft_assets.exported.facts import Facts, Source
 from sft_assets.exported.writers import FORMATS, REASONS, Config, close, writers
-from sft_assets.formats import openai, preference, sharegpt
+from sft_assets.formats import messages, openai, preference, sharegpt
 from sft_assets.formats.writing import CannotHold
 from sft_assets.raw.dataset_info import descriptions
 from sft_assets.record import MESSAGE, Conversation, Message, messages_array
+from tests.conftest import CORPUS
 
 TOOLS = '[{"type":"function","function":{"name":"clock","parameters":{"type":"object","properties":{}}}}]'
 
@@ -555,3 +555,15 @@ def test_public_sharegpt_comes_back_turn_by_turn(name: str) -> None:
         systems = [turn["value"] for turn in record["conversations"] if turn["from"] == "system"]
         assert [made["system"], made["tools"]] == ["".join(systems), record.get("tools", "")]
     assert len(found) >= 300
+
+
+@pytest.mark.parametrize(
+    "arguments", ['{"account": 12345678901234567890123}', '{"a": 1, "a": 2}', '{"x": 0.12345678901234567}']
+)
+def test_arguments_that_an_object_would_change_stay_as_they_are(arguments: str) -> None:
+    text = orjson.dumps([{"type": "function", "function": {"name": "pay", "arguments": arguments}}]).decode()
+    (call,) = orjson.loads(messages.calls_for_templates(text))
+    assert call["function"]["arguments"] == arguments
+    row = Conversation([Message("user", "Pay."), Message("assistant", "", tool_calls=text)], "sft", None, None, None)
+    written = sharegpt.write(row)["conversations"][-1]["value"]
+    assert arguments in written

@@ -47,13 +47,14 @@ def diff(
     files = is_export(first) or (second is not None and is_export(second))
     with _opened(house, files) as con:
         known = {(v.asset, v.number): v for v in read_versions(con, current=False)}
+        notes: list[str] = []
         if files:
             before, after = exports(folder, known, first, second)
-            tables = rows_of_exports(con, before, after)
+            tables = rows_of_exports(con, before, after, notes)
         else:
             before, after = states(con, known, first, second)
             tables = rows_of_state(con, before), rows_of_state(con, after)
-        result = Diff(before, after)
+        result = Diff(before, after, notes=notes)
         compare(con, *tables, result)
         groups(con, *tables, result, rows)
         _causes(con, known, result)

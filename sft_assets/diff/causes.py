@@ -8,6 +8,7 @@ Only what came out different is followed: a change that left an asset's data as 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -68,7 +69,7 @@ def recipe_changes(asset: str, old: Mapping[str, Any], new: Mapping[str, Any], o
     whole recipes."""
     before, after = dict(flat(_by_name(old, new))), dict(flat(_by_name(new, old)))
     return [
-        f"{_place(asset, key, others)}: {_said(before.get(key, ABSENT))} -> {_said(after.get(key, ABSENT))}"
+        f"{_place(asset, key, others)}: {_said(key, before.get(key, ABSENT))} -> {_said(key, after.get(key, ABSENT))}"
         for key in sorted(before.keys() | after.keys())
         if before.get(key, ABSENT) != after.get(key, ABSENT)
     ]
@@ -102,6 +103,12 @@ def _place(asset: str, key: str, others: Collection[str]) -> str:
     return key if not asset or borrowed else f"{asset}.{key}"
 
 
-def _said(value: Any) -> str:
+def _said(key: str, value: Any) -> str:
+    """A value in short; of a URL, nothing that says who may read it."""
     text = str(value)
+    if key.startswith("sources.") and key.endswith(".url") and text != ABSENT:
+        from sft_assets.recipe import shown_url  # here: most differences need no recipe
+
+        shown = shown_url(text)
+        text = shown if shown == text else f"{shown} (query {hashlib.sha256(text.encode()).hexdigest()[:8]})"
     return text if len(text) <= 100 else text[:99] + "…"

@@ -15,17 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import orjson
 
 from sft_assets.diff.result import Side
 from sft_assets.errors import SftError, did_you_mean
+from sft_assets.exported.folder import LATEST, MANIFEST, NAMED
 from sft_assets.folder import Folder
 from sft_assets.warehouse import Version
 from sft_assets.warehouse.opening import STATES
 
 EXPORT = ("export", "exports")
-LATEST = "latest"
-MANIFEST = "MANIFEST.json"
 NAME = re.compile(r"\d{4}[\dTZa-f-]*")  # how names of exports begin
 Known = Mapping[tuple[str, int], Version]
 
@@ -110,15 +108,16 @@ def exports(folder: Folder, known: Known, first: str, second: str | None) -> tup
     Raises:
         SftError: there are no such exports; the message says which there are.
     """
-    there = sorted(p for p in folder.exports.glob("*") if not p.is_symlink() and (p / MANIFEST).is_file())
+    found = sorted(p for p in folder.exports.glob("[!.]*") if not p.is_symlink() and (p / MANIFEST).is_file())
+    there = [p for p in found if NAMED.fullmatch(p.name)]  # in the order of time; others have names that somebody gave them
     newest = (folder.exports / LATEST).resolve()
     if second is None:
-        if first in EXPORT or _found(folder, there, first) == newest:
+        if first in EXPORT or _found(folder, found, first) == newest:
             if len(there) < 2:
                 raise SftError(f"{folder.exports} has {len(there)} export{'s' if len(there) != 1 else ''}: two are compared")
             return _side(folder, known, there[-2]), _side(folder, known, there[-1])
         second = LATEST
-    return tuple(_side(folder, known, _found(folder, there, text)) for text in (first, second))  # type: ignore[return-value]
+    return _side(folder, known, _found(folder, found, first)), _side(folder, known, _found(folder, found, second))
 
 
 def _found(folder: Folder, there: list[Path], text: str) -> Path:
@@ -139,11 +138,19 @@ def manifest(path: Path) -> dict[str, Any]:
     Raises:
         SftError: it cannot be read.
     """
+    from sft_assets.exported.finished import Finished  # here: it takes the recipe's module, which versions are compared without
+
+    read = Finished.read(path).manifest
     try:
-        read = orjson.loads((path / MANIFEST).read_bytes())
-        return {**read, "files": dict(read["files"]), "states": dict(read.get("states", {}))}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SftError(f"{path / MANIFEST}: cannot be read ({error}): it is no export, or it is damaged") from None
+        said = {"recipe": {}, "states": {}, "rows": {}, **read}
+        maps = [said["recipe"], *said["states"].values(), *said["rows"].values()]
+        counts = [n for splits in said["rows"].values() for n in splits.values()]
+        counts += [n for file in said["files"].values() if (n := file.get("rows")) is not None]
+        if all(isinstance(value, dict) for value in maps) and all(isinstance(n, int) for n in counts):
+            return said
+    except AttributeError:
+        pass
+    raise SftError(f"{path / MANIFEST}: cannot be read: it is no export's, or it is damaged")
 
 
 def _rows(said: Mapping[str, Any]) -> int:
@@ -151,21 +158,18 @@ def _rows(said: Mapping[str, Any]) -> int:
 
 
 def _side(folder: Folder, known: Known, path: Path) -> Side:
-    said = manifest(path)
-    version = next(
-        (v for v in known.values() if v.asset == "exported" and _is_folder(folder, v, path)),
-        None,
-    )
+    name = f"exports/{path.name}"
+    version = next((v for v in known.values() if v.asset == "exported" and _is_folder(folder, v, path)), None)
     if version is not None:
-        versions = lineage(known, version)
-    else:  # numbers begin anew with a new database: only a version with the same data is the same
-        versions = {}
-        for name, entry in said["states"].items():
-            kept = known.get((name, entry.get("version")))
-            if kept is not None and kept.data_version == entry.get("data_version"):
-                versions[name] = kept
-    made = str(said.get("created", "")).replace("T", " ")[:16]
-    return Side(f"exports/{path.name}", _rows(said), made, version, path, versions)
+        at = path.name
+        made = f"{at[:4]}-{at[4:6]}-{at[6:8]} {at[9:11]}:{at[11:13]}"
+        return Side(name, version.report["kept"], made, version, path, lineage(known, version))
+    said, versions = manifest(path), {}
+    for asset, entry in said["states"].items():  # numbers begin anew with a new database: only one with the same data is it
+        kept = known.get((asset, entry.get("version")))
+        if kept is not None and kept.data_version == entry.get("data_version"):
+            versions[asset] = kept
+    return Side(name, _rows(said), str(said.get("created", "")).replace("T", " ")[:16], None, path, versions)
 
 
 def _is_folder(folder: Folder, version: Version, path: Path) -> bool:

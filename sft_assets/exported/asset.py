@@ -28,7 +28,7 @@ from sft_assets.exported.manifest import write_manifest
 from sft_assets.exported.ordered import in_parts, parts_for
 from sft_assets.exported.repetition import Repetition, check_sources
 from sft_assets.exported.splits import SPLITS, TRAIN, split
-from sft_assets.exported.tokens import Counter
+from sft_assets.exported.tokens import Counter, digest_of
 from sft_assets.exported.writers import FORMATS, Config, close, writers
 from sft_assets.folder import Folder
 from sft_assets.recipe import Methods, Recipe
@@ -73,19 +73,25 @@ README = "README.md"
 BATCH_ROWS = 2048
 
 
-@state(TABLE, deps=("deduped", "scored", "clustered"), code=2, data_of_code=data_digest)
+def _files_read(folder: Folder, recipe: Recipe) -> str:
+    """What is known of licences, and the tokenizer that the recipe names by its path."""
+    tokenizer = digest_of(recipe.exported.tokenizer, folder.root) if recipe.exported.tokenizer else ""
+    return f"{data_digest()}.{tokenizer}" if tokenizer else data_digest()
+
+
+@state(TABLE, deps=("deduped", "scored", "clustered"), code=2, data_of_folder=_files_read)
 def exported(build: Build, folder: Folder, recipe: Recipe) -> None:
     """The finished dataset: split without leaks, written for trainers, with a card that says where every row went."""
     section = recipe.exported
     states = lineage(build.con, build.parents["augmented"])
     check_sources(section.repeat, _known_sources(build, recipe, states), f"{folder.recipe}: exported.repeat")
-    counter = Counter.of(section.tokenizer) if section.tokenizer else None
+    counter = Counter.of(section.tokenizer, root=folder.root) if section.tokenizer else None
     _choose(build, recipe)
     sources = sources_of(build)
     found = licensing((s.name, s.license, s.rows) for s in sources)
     if found.conflicts and section.incompatible_licenses == "refuse":
         raise SftError(refusal(found, folder.recipe))
-    build.check(TABLE.laws)  # before anything is published: a folder, unlike a table, cannot be rolled back
+    build.check(TABLE.all_laws)  # before anything is published: a folder, unlike a table, cannot be rolled back
     repetition = Repetition(section.repeat, section.seed)
     with partial_folder(folder.exports) as partial:
         configs = _write(build, partial, section.formats, repetition, counter)
@@ -162,9 +168,9 @@ def _write(
             for side in SPLITS:
                 mask = pc.and_(pc.equal(batch.column("kind"), kind), pc.equal(batch.column("split"), side))
                 if of_kind and (rows := batch.filter(mask)).num_rows:
-                    rows = repetition(rows) if side == TRAIN else rows
-                    for writer in of_kind:
-                        writer.write(side, rows)
+                    for part in repetition(rows) if side == TRAIN else [rows]:
+                        for writer in of_kind:
+                            writer.write(side, part)
         if counter:
             counts.append(pa.table({"row_id": batch.column("row_id"), "counted": counter.count(batch)}))
         done += batch.num_rows

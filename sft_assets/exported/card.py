@@ -234,13 +234,13 @@ def _licenses(facts: Facts) -> str:
     if not said.obligations:
         return ""
     rows = [
-        [terms()[term], cell(id), _named(of_source)]
+        [terms()[term], id, _named(of_source)]
         for term, of_license in said.obligations.items()
         for id, of_source in of_license.items()
     ]
     text = f"## What the licences ask for\n\n{NO_ADVICE}\n\n{table(['obligation', 'licence', 'rows of'], rows)}"
     if said.conflicts:
-        pairs = [[cell(" and ".join(c.licenses)), f"{c.says} ({c.source})"] for c in said.conflicts]
+        pairs = [[" and ".join(c.licenses), f"{c.says} ({c.source})"] for c in said.conflicts]
         text += (
             "\n\n**Some of the licences contradict each other**, and the recipe says `incompatible_licenses: allow`:\n\n"
             f"{table(['licences', 'why'], pairs)}"
@@ -249,7 +249,7 @@ def _licenses(facts: Facts) -> str:
 
 
 def _named(of_source: Mapping[str, int]) -> str:
-    return ", ".join(f"{cell(source)} {n:,}" for source, n in of_source.items())
+    return ", ".join(f"{source} {n:,}" for source, n in of_source.items())
 
 
 def _repeated(facts: Facts) -> str:

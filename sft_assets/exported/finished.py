@@ -84,9 +84,11 @@ class Finished:
         return sum(file.size for file in self.files.values())
 
     def unnamed(self) -> list[str]:
-        """Files that lie in the folder and are none of the export's."""
-        found = [path.relative_to(self.root).as_posix() for path in Folder.files(self.root)]
-        return [name for name in found if name not in self.files]
+        """Files, hidden ones and links too, that lie in the folder and are none of the export's."""
+        found: list[Path] = []
+        for at, folders, names in os.walk(self.root, onerror=_unopened):
+            found += [Path(at) / name for name in (*names, *(f for f in folders if os.path.islink(os.path.join(at, f))))]
+        return sorted({path.relative_to(self.root).as_posix() for path in found} - self.files.keys())
 
     def check(self, progress: Progress = lambda n: None) -> None:
         """Read every file.
@@ -149,6 +151,13 @@ class Finished:
             return False
         if target.is_symlink() or not (target / NAME).is_file():
             raise SftError(f"{target} is there already and is no export: name a folder that is yet to be made")
+        try:
+            others = Finished.read(target).unnamed()
+        except SftError:
+            raise SftError(f"{target} holds a {NAME} that is no export's: name another folder") from None
+        if others:
+            shown = f"{', '.join(others[:3])}{' ...' if len(others) > 3 else ''}"
+            raise SftError(f"{target} holds files that are no export's ({shown}): name another folder")
         if not replace:
             raise SftError(f"{target} holds an export already; --yes replaces it")
         return True
@@ -185,6 +194,10 @@ class Finished:
 def is_hub(target: str) -> bool:
     """Whether a place to export to is a hub, not a folder."""
     return target == HUB or target.startswith(f"{HUB}:")
+
+
+def _unopened(error: OSError) -> None:
+    raise SftError(f"{error.filename}: cannot be read: {error.strerror}; name another folder, or mend its permissions")
 
 
 def _left_behind(target: Path) -> Path:

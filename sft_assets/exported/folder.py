@@ -91,7 +91,7 @@ def retire(exports: Path, keep: int) -> list[str]:
             if name != current:
                 os.rename(exports / name, partial)
                 gone.append(name)
-                shutil.rmtree(partial)
+                shutil.rmtree(partial, ignore_errors=True)
     return gone
 
 
@@ -104,7 +104,7 @@ def clean(exports: Path) -> None:
         if path.is_symlink():
             path.unlink()
         else:
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)  # what cannot be deleted is no reason not to export
 
 
 def sync(path: Path) -> None:

@@ -145,9 +145,11 @@ def upload(what: Upload, message: str | None = None) -> Uploaded:
     """Do it: make the dataset if need be, send the files, and commit them at once; then compare what the hub says it has.
 
     Raises:
-        SftError: the hub refused, or did not answer (it is as it was before); or somebody else committed meanwhile.
+        SftError: a file of the export was changed since it was planned; the hub refused, or did not answer (it is as it was
+            before); or somebody else committed meanwhile.
     """
     export, repo, revision = what.export, what.repo, what.revision
+    export.check()  # a question may have stood long
     if not sys.stderr.isatty():
         disable_progress_bars()
     with _explained(repo):
@@ -269,6 +271,8 @@ def _sentence(error: BaseException, host: str) -> str:
             f"{host} cannot be reached ({_told(error)}), so the dataset there is as it was; mind HF_ENDPOINT and the network, "
             "and export again"
         )
+    if isinstance(error, OSError) and error.filename:  # a file of the export
+        return f"{error.filename} cannot be read ({error.strerror}), so the dataset there is as it was; export again"
     if isinstance(error, RuntimeError) and error.__cause__ is not None:  # the client's, around what befell a large file
         return _sentence(error.__cause__, host)
     return f"{host} gives an answer that is not the hub's ({_told(error)}); the dataset there is as it was. Mind HF_ENDPOINT"

@@ -108,9 +108,9 @@ def conflicts(licenses: Iterable[License]) -> Iterator[Conflict]:
     """Each two licences that contradict each other, by id."""
     data = _data()
     pairs = {frozenset(pair["licenses"]): pair for pair in data["pairs"]}
-    for one, other in combinations(sorted(licenses, key=lambda license: license.id), 2):
+    for one, other in combinations(sorted((one for one in licenses if one.is_known), key=lambda license: license.id), 2):
         rule = pairs.get(frozenset((one.id, other.id))) or data["rules"].get(_broken(one, other) or _broken(other, one))
-        if rule and one.is_known and other.is_known:
+        if rule:
             yield Conflict((one.id, other.id), rule["says"], rule["source"])
 
 
@@ -131,6 +131,12 @@ def _broken(one: License, other: License) -> str | None:
 # ------------------------------------------------------------------------------------------------------------- names
 
 
+# a name of more than one licence, joined in a way of its own: whoever gave it is to say which
+SEVERAL = re.compile(
+    r"^(?!\w+://).*([;&+/]|\band\b|,(?=.*\b(cc|gpl|lgpl|agpl|mit|apache|bsd|odbl|odc|eupl|llama|gemma)))", re.I
+)
+
+
 def read(name: str | None) -> list[License]:
     """The licences of one row: all that AND joins; of those that OR joins, the one that asks for least."""
     return [
@@ -141,7 +147,7 @@ def read(name: str | None) -> list[License]:
 
 def _one(name: str) -> License:
     plain = _plain(name)
-    found = _names().get(plain) or _names().get(_creative_commons(plain))
+    found = _names().get(plain) or (None if SEVERAL.search(name) else _names().get(_creative_commons(plain)))
     return found or License(" ".join(name.split()) or UNKNOWN, name, "", frozenset({UNKNOWN}), hub=False)
 
 

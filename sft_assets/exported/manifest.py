@@ -44,7 +44,7 @@ def write_manifest(
         **facts,
         "files": files,
         "states": {v.asset: {"version": v.number, "data_version": v.data_version} for v in versions},
-        "recipe": recipe.model_dump(mode="json"),
+        "recipe": recipe.shown(),
     }
     path = folder / NAME
     path.write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))

@@ -18,7 +18,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from sft_assets.errors import SftError
-from sft_assets.exported.tokens import NotRendered, Turns, conversations, rendered
+from sft_assets.exported.tokens import FAULTS, NotRendered, Turns, conversations, rendered
 from sft_assets.models.chat import PLAIN, Chat
 from sft_assets.warehouse import Warehouse
 from sft_assets.warehouse.versions import read_versions
@@ -219,7 +219,7 @@ def _of_the_end(tokenizer: Any, ids: Sequence[int], trained: Sequence[bool], cut
     if not places:
         return ["no token of it is trained"]
     found = []
-    end = Chat(tokenizer).end
+    end = _end(tokenizer)
     ends = {one for one in (end, tokenizer.eos_token_id) if one is not None}
     tail = range(max(places[-1] - 2, places[0]), places[-1] + 1)  # some templates write a line break after the end
     after = [ids[place] for place in range(places[-1] + 1, min(places[-1] + 3, len(ids)))]
@@ -243,6 +243,14 @@ def _of_the_end(tokenizer: Any, ids: Sequence[int], trained: Sequence[bool], cut
     return found
 
 
+def _end(tokenizer: Any) -> int | None:
+    """The token with which answers end; None where there is none, or the template refuses the question that would tell."""
+    try:
+        return Chat(tokenizer).end
+    except FAULTS:
+        return None
+
+
 def _of_the_text(tokenizer: Any, text: str, turns: Turns, tools: str | None, options: Mapping[str, Any]) -> list[str]:
     """What of the row the template leaves out, and what of its text is taken for more than text."""
     found = []
@@ -257,13 +265,23 @@ def _of_the_text(tokenizer: Any, text: str, turns: Turns, tools: str | None, opt
             found.append(f"the template drops the tool calls of {name}")
         if special := sorted(token for token in tokenizer.all_special_tokens if token in turn["content"]):
             found.append(f"{name} has {', '.join(special)} in its text, which trainers take for the control token")
-    if tools and rendered(tokenizer, turns, None, **options) == text:
+    if tools and _without_tools(tokenizer, turns, options) == text:
         found.append("the template drops the tools")
     return found
 
 
+def _without_tools(tokenizer: Any, turns: Turns, options: Mapping[str, Any]) -> str | None:
+    """None: the template takes the conversation with its tools alone."""
+    try:
+        return str(rendered(tokenizer, turns, None, **options))
+    except NotRendered:
+        return None
+
+
 def _pieces(text: str, offsets: Sequence[tuple[int, int]], trained: Sequence[bool], cut: Sequence[bool]) -> list[Piece]:
     """Runs of tokens that fare alike. What stands between two tokens belongs to the one before."""
+    if not offsets:
+        return []
     runs = []
     for (is_trained, is_cut), places in groupby(range(len(offsets)), lambda place: (trained[place], cut[place])):
         some = list(places)

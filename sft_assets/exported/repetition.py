@@ -8,7 +8,7 @@ The table `exported` has each row once, and validation and test are never repeat
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -27,10 +27,11 @@ class Repetition:
         self.times, self.seed = times, seed
         self.counts: dict[str, dict[str, Any]] = {name: {"rows": 0, "times": n, "written": 0} for name, n in times.items()}
 
-    def __call__(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        """The rows, those of repeated sources as often as they are to stand there, one after the other."""
+    def __call__(self, rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """The rows, then those that are to stand there twice, then those three times ...: so copies are no neighbours."""
         if not self.times:
-            return rows
+            yield rows
+            return
         often = np.ones(len(rows), dtype=np.int64)
         for name, times in self.times.items():
             mine = pc.equal(rows.column("source"), name).fill_null(False)
@@ -38,7 +39,8 @@ class Repetition:
             often[mine.to_numpy(zero_copy_only=False)] = times_each
             self.counts[name]["rows"] += len(times_each)
             self.counts[name]["written"] += int(times_each.sum())
-        return rows.take(pa.array(np.repeat(np.arange(len(often)), often)))
+        for done in range(often.max(initial=0)):
+            yield rows.filter(pa.array(often > done))
 
     def _often(self, ids: pa.Array, times: float) -> npt.NDArray[np.int64]:
         whole = int(times)

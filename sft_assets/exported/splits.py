@@ -59,7 +59,7 @@ def split(
         return pa.array([], pa.string())
     component = components([content, *ties])
     sizes = np.bincount(component)
-    stratum = _strata(topics, component, len(sizes))
+    stratum = _pooled(_strata(topics, component, len(sizes)), sizes, test_share, validation_share)
     draws = drawn(_smallest(content, component, len(sizes)), seed)
     side = np.zeros(len(sizes), dtype=np.int8)
     for number, share, place in ((2, test_share, draws), (1, validation_share, LAST - draws)):
@@ -136,6 +136,13 @@ def _strata(topics: pa.Array | None, component: Ints, n: int) -> Ints:
     order = np.lexsort((topic, -rows, of_pair))
     _, first = np.unique(of_pair[order], return_index=True)
     return np.asarray(topic[order][first], dtype=np.int64)
+
+
+def _pooled(stratum: Ints, sizes: Ints, *shares: float) -> Ints:
+    """Strata of which less than two rows are due to a side are one: alone, each would give none of its larger components."""
+    least = min((share for share in shares if share), default=1.0)
+    rows = np.bincount(stratum, weights=sizes)
+    return np.where(rows[stratum] * least < 2, len(rows), stratum)
 
 
 def _smallest(content: pa.Array, component: Ints, n: int) -> list[bytes]:

@@ -11,6 +11,8 @@ nine tenths of the work: 200,000 rows of 226 tokens took 145 seconds of processo
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,13 +44,15 @@ FILES = [
     "config.json",
 ]
 TOGETHER = 1024  # rows whose texts are in memory at once
-PERCENTILES = (50, 90, 95, 99)
+# beside Jinja's own errors, what a template raises that is wrong: it is a program of somebody else's
+FAULTS = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RecursionError)
 
 
-def tokenizer_of(name: str, fetch: bool = True) -> Any:
+def tokenizer_of(name: str, fetch: bool = True, root: Path | None = None) -> Any:
     """A tokenizer of transformers: `embedded` (SmolLM2's), or by a folder, a tokenizer.json, or a name on the hub.
 
-    Code that comes with a tokenizer is never run. fetch: from the hub, if it is not on this machine.
+    Code that comes with a tokenizer is never run. fetch: from the hub, if it is not on this machine. root: what relative paths
+    start from; default: the current folder.
 
     Raises:
         SftError: there is none of that name, or it cannot be used.
@@ -57,7 +61,7 @@ def tokenizer_of(name: str, fetch: bool = True) -> Any:
 
     if name == EMBEDDED:
         tokenizer = weights.load(AutoTokenizer, name, smollm2.unpacked())
-    elif (path := Path(name).expanduser()).is_file():
+    elif (path := _path(name, root)).is_file():
         try:
             tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(path))  # type: ignore[no-untyped-call]
         except Exception as error:  # tokenizers raises Exception itself
@@ -71,6 +75,25 @@ def tokenizer_of(name: str, fetch: bool = True) -> Any:
             f"the tokenizer {name!r} is none of the library tokenizers (it has no tokenizer.json): convert it, or name another"
         )
     return tokenizer
+
+
+def digest_of(name: str, root: Path) -> str:
+    """Ten hex digits over the files of a tokenizer that is named by its path; empty for any other, whose name says it all."""
+    path = _path(name, root)
+    if name == EMBEDDED or not os.path.exists(path):
+        return ""
+    total = hashlib.sha256()
+    found = {file for pattern in (*FILES, "*/*.jinja") for file in path.glob(pattern)} if path.is_dir() else {path}
+    for file in sorted(file for file in found if file.is_file()):
+        try:
+            total.update(f"{file.name} {weights.sha256(file)}\n".encode())
+        except OSError:  # said where it is loaded
+            total.update(f"{file.name} cannot be read\n".encode())
+    return total.hexdigest()[:10]
+
+
+def _path(name: str, root: Path | None) -> Path:
+    return (root or Path()) / Path(name).expanduser()
 
 
 def _fetched(name: str, fetch: bool) -> Path:
@@ -99,9 +122,9 @@ class Counter:
     refused: int = 0
 
     @classmethod
-    def of(cls, name: str, fetch: bool = True) -> Counter:
+    def of(cls, name: str, fetch: bool = True, root: Path | None = None) -> Counter:
         """As `tokenizer_of`."""
-        return cls(name, tokenizer_of(name, fetch))
+        return cls(name, tokenizer_of(name, fetch, root))
 
     @property
     def how(self) -> str:
@@ -112,11 +135,12 @@ class Counter:
         found = np.zeros(rows.num_rows, np.int32)
         for start in range(0, rows.num_rows, TOGETHER):
             part = rows.slice(start, TOGETHER)
-            places, texts = [], []
+            places, texts = list[int](), list[str]()
             for place, row in enumerate(part.select(["messages", "rejected", "tools"]).to_pylist()):
-                for turns, _ in conversations(row):
-                    places.append(start + place)
-                    texts.append(self._text(turns, row["tools"]))
+                some = [self._text(turns, row["tools"]) for turns, _ in conversations(row)]
+                self.refused += not all(taken for _, taken in some)
+                places += [start + place] * len(some)
+                texts += [text for text, _ in some]
             np.maximum.at(found, places, self._lengths(texts))
         return pa.array(found, pa.int32())
 
@@ -124,13 +148,15 @@ class Counter:
         """What the numbers are, for the manifest and the card."""
         return {"tokenizer": self.name, "counted": self.how, "not_in_template": self.refused}
 
-    def _text(self, turns: Turns, tools: str | None) -> str:
+    def _text(self, turns: Turns, tools: str | None) -> tuple[str, bool]:
+        """The text whose tokens count, and whether the template, if there is one, took the conversation."""
+        taken = True
         if self.tokenizer.chat_template:
             try:
-                return str(rendered(self.tokenizer, turns, tools))
+                return str(rendered(self.tokenizer, turns, tools)), True
             except NotRendered:
-                self.refused += 1
-        return "\n\n".join(turn["content"] for turn in turns)
+                taken = False
+        return "\n\n".join(turn["content"] for turn in turns), taken
 
     def _lengths(self, texts: Sequence[str]) -> Counts:
         encode = self.tokenizer.backend_tokenizer.encode_batch_fast  # without offsets, which nobody looks at
@@ -183,27 +209,5 @@ def rendered(tokenizer: Any, turns: Turns, tools: str | None, **options: Any) ->
     try:
         listed = orjson.loads(tools) if tools else None
         return tokenizer.apply_chat_template(turns, listed, **{"tokenize": False, **options})
-    except (TemplateError, TypeError, ValueError, KeyError) as error:
-        raise NotRendered(str(error).partition("\n")[0]) from error
-
-
-# --------------------------------------------------------------------------------------------------------- summing up
-
-
-def summary(counts: Mapping[str, Mapping[str, Counts]]) -> dict[str, dict[str, dict[str, Any]]]:
-    """kind -> split -> what its counts come to."""
-    return {kind: {split: token_stats(some) for split, some in splits.items()} for kind, splits in counts.items()}
-
-
-def token_stats(counts: Counts) -> dict[str, Any]:
-    """{"rows": 3, "tokens": 538, "mean": 179.3, "p50": 95, "p90": 412, "p95": 412, "p99": 412, "longest": 412}"""
-    if not len(counts):
-        return {"rows": 0, "tokens": 0}
-    at = np.percentile(counts, PERCENTILES, method="inverted_cdf")  # of rows that are there, not between them
-    return {
-        "rows": len(counts),
-        "tokens": int(counts.sum(dtype=np.int64)),
-        "mean": round(float(counts.mean()), 1),
-        **{f"p{p}": int(n) for p, n in zip(PERCENTILES, at, strict=True)},
-        "longest": int(counts.max()),
-    }
+    except (TemplateError, *FAULTS) as error:
+        raise NotRendered(str(error).partition("\n")[0] or type(error).__name__) from error

@@ -9,6 +9,8 @@ Content is a text or a list of parts. A KTO label makes the row unpaired. A requ
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import orjson
@@ -71,6 +73,9 @@ def write(turns: list[Message]) -> list[dict[str, Any]]:
     return written
 
 
+LONG_NUMBER = re.compile(r"\d{16}")  # more digits than a float can hold
+
+
 def calls_json(text: str) -> str:
     """Tool calls as JSON that can be parsed: a text that is no list of calls becomes the arguments of a call without a name."""
     try:
@@ -98,4 +103,16 @@ def _with_object(call: Any) -> Any:
         arguments = orjson.loads(function["arguments"])
     except ValueError:
         return call
+    if not _is_kept(function["arguments"]):
+        return call
     return {**call, "function": {**function, "arguments": arguments}} if isinstance(arguments, dict) else call
+
+
+def _is_kept(text: str) -> bool:
+    """Whether JSON means the same as an object: no long number that would be rounded, no name that stands twice."""
+    return not LONG_NUMBER.search(text) and orjson.loads(text) == json.loads(text, object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> Any:
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else None

@@ -120,5 +120,5 @@ def _turn(turn: Message, made: list[Call]) -> dict[str, str]:
         return {"from": FROM[turn.role], "value": turn.content}
     if turn.content:
         raise CannotHold("text_beside_tool_call")
-    told = [{"name": call.name, "arguments": call.object} for call in made]
+    told = [{"name": call.name, "arguments": orjson.Fragment(call.text)} for call in made]  # as they are
     return {"from": "function_call", "value": orjson.dumps(told if len(told) > 1 else told[0]).decode()}

@@ -65,8 +65,10 @@ def collect(
     with folder.lock(wait, say):
         garbage, contents, needed = _find(folder, recipe, options)
         if options.compact and house.path.exists():
-            check_room(house.path, garbage.database[1])
+            check_room(house.path, garbage.database[1], files.won(folder, recipe.engine.keep_exports, needed))
         before = _size(folder)
+        if garbage.items:  # others may have made more since it was asked about
+            say(f"collecting {'; '.join(f'{item.number:,} {item.what}' for item in garbage.items)}")
         say("removing files that nothing needs")
         if house.path.exists():
             with house.writing():  # nobody else has the database open now: what was spilled is nobody's
@@ -94,10 +96,11 @@ def _find(folder: Folder, recipe: Recipe, options: Options) -> tuple[Garbage, ca
         with house.reading() as con:
             versions = read_versions(con)
             if versions:
-                tables.find(con, options.keep or recipe.engine.keep_versions, garbage)
+                tables.find(con, options.keep or recipe.engine.keep_versions, options.compact, garbage)
                 contents = tables.contents(con)
-        size = house.path.stat().st_size
-        garbage.database = size, max(size - garbage.bytes, 0)
+        if options.compact:
+            size = house.path.stat().st_size
+            garbage.database = size, max(size - garbage.bytes, 0)
     needed = [path for version in versions for path in version.report.get("files", [])]
     files.find(folder, recipe.engine.keep_exports, needed, garbage)
     if contents is None or not contents.used:  # without rows every entry would seem to be of no use

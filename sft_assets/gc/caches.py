@@ -4,7 +4,8 @@
     calls.sqlite                       model gpt-5-mini       paid for: it stays unless it is asked for
                                        model embedded@5d0c    costs nothing: it goes
 
-Vectors of other texts (of test items, of answers) and replies to what generates rows are of no content: they stay.
+Vectors of other texts (of test items, of answers) and replies to what generates rows are of no content: they stay. So do those
+of `sft check judge` about contents that stay, whose subject is not the content's hash.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from sft_assets.errors import SftError
 from sft_assets.folder import Folder
 from sft_assets.gc.garbage import Garbage, Item
 from sft_assets.recipe import EMBEDDED
+from sft_assets.record import digest
 
+CHECK = b"check_judge"  # what `sft check judge` adds to a content, to ask about it once more
 WAIT = 60  # seconds for another process to finish its commit
 # prompts that are asked about contents are known by those that they were asked about
 UNUSED = """
@@ -133,6 +136,7 @@ def _opened(path: Path, uri: str, contents: Contents) -> Iterator[sqlite3.Connec
             for name in ("known", "used"):
                 con.execute(f"CREATE TEMP TABLE {name} (content BLOB PRIMARY KEY) WITHOUT ROWID")
                 con.executemany(f"INSERT INTO {name} VALUES (?)", ((key,) for key in getattr(contents, name)))
+            con.executemany("INSERT OR IGNORE INTO used VALUES (?)", ((digest(key, CHECK),) for key in contents.used))
             con.commit()
             yield con
     except sqlite3.DatabaseError as error:

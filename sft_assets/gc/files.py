@@ -16,12 +16,11 @@ from pathlib import Path
 
 import psutil
 
-from sft_assets.exported.folder import LATEST, PARTIAL, clean
+from sft_assets.exported.folder import LATEST, MANIFEST, NAMED, PARTIAL, clean
 from sft_assets.folder import Folder
 from sft_assets.gc.garbage import Garbage, Item, some
 from sft_assets.warehouse.compaction import partial_files
 
-EXPORT = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp")  # what write_whole leaves when it is killed
 LOG_DAYS = 30
 
@@ -51,9 +50,17 @@ def collect(folder: Folder, keep_exports: int, needed: Iterable[str]) -> None:
             path.unlink(missing_ok=True)
 
 
+def won(folder: Folder, keep_exports: int, needed: Iterable[str]) -> int:
+    """Bytes that `collect` gives back to the disk of the database."""
+    disk = folder.database.resolve().parent.stat().st_dev
+    gone = (*old_exports(folder, keep_exports, needed), *leftovers(folder), *old_logs(folder))
+    return size(path for path in gone if path.lstat().st_dev == disk)
+
+
 def old_exports(folder: Folder, keep: int, needed: Iterable[str]) -> list[Path]:
     """Finished exports but the last `keep`, the newest and those that are needed. Other folders are somebody's own."""
-    there = sorted(p for p in folder.exports.glob("*") if p.is_dir() and not p.is_symlink() and EXPORT.fullmatch(p.name))
+    named = [p for p in folder.exports.glob("*") if NAMED.fullmatch(p.name) and not p.is_symlink()]
+    there = sorted(p for p in named if (p / MANIFEST).is_file())
     stay = {(folder.exports / LATEST).resolve(), *((folder.root / name).resolve() for name in needed)}
     return [path for path in there[: max(len(there) - keep, 0)] if path.resolve() not in stay]
 

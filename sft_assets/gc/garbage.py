@@ -22,7 +22,7 @@ class Item:
 @dataclass
 class Garbage:
     """items: what goes. kept: sentences about what could go and does not. database: the size of the file now, and what it is
-    expected to be."""
+    expected to be once compacted; zeros where it is not to be."""
 
     items: list[Item] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)

@@ -43,8 +43,9 @@ class Unused:
         return bool(self.versions or self.contents or self.records)
 
 
-def find(con: duckdb.DuckDBPyConnection, keep: int, garbage: Garbage) -> Unused:
-    """Say what goes. Leaves the temporary tables `used_contents` and `used_records`: the hashes that stay."""
+def find(con: duckdb.DuckDBPyConnection, keep: int, compact: bool, garbage: Garbage) -> Unused:
+    """Say what goes. compact: free blocks too. Leaves the temporary tables `used_contents` and `used_records`: the hashes that
+    stay."""
     versions = superfluous(read_versions(con, current=False), keep)
     sizes = sizes_of_tables(con)
     names = [f"{v.asset}@{v.number}" for v in versions]
@@ -64,8 +65,9 @@ def find(con: duckdb.DuckDBPyConnection, keep: int, garbage: Garbage) -> Unused:
         """).fetchall()[0]
         what = "texts of rows that no version has" if store == "contents" else "raw records that no version has"
         garbage.add(Item(what, found[store], int(share * sizes.get(store, 0))))
-    block, free = _blocks(con)
-    garbage.add(Item("free blocks inside the database", free, free * block))
+    if compact:
+        block, free = _blocks(con)
+        garbage.add(Item("free blocks inside the database", free, free * block))
     return Unused(versions, found["contents"], found["records"])
 
 

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import fsspec.core
 from fsspec.callbacks import Callback
@@ -31,7 +31,7 @@ from fsspec.implementations.local import LocalFileSystem
 from sft_assets.errors import SftError
 from sft_assets.folder import write_whole
 from sft_assets.raw.remote import Progress, Remote, Say, Unreachable, in_megabytes, short_hash
-from sft_assets.recipe import ENDINGS, Source
+from sft_assets.recipe import ENDINGS, Source, shown_url
 
 CONNECT, READ = 5.0, 20.0  # seconds
 WAITS = (1.0, 4.0)  # seconds before a download is tried again
@@ -44,7 +44,7 @@ def resolve(at: Path, source: Source) -> Remote:
     Raises:
         SftError: nothing is there, it may not be read, or it cannot be reached and was never fetched.
     """
-    shown = shown_name(source.url)
+    shown = shown_url(source.url)
     try:
         with _explained(shown):
             system, path = _open(source.url)
@@ -69,7 +69,7 @@ def fetch(at: Path, remote: Remote, say: Say) -> list[tuple[Path, str]]:
     Raises:
         SftError: a download failed three times, or the file changed meanwhile. The copies before stay.
     """
-    shown = shown_name(remote.source.url)
+    shown = shown_url(remote.source.url)
     if remote.offline:
         last = _last(at)
         if last is None:
@@ -96,17 +96,11 @@ def fetch(at: Path, remote: Remote, say: Say) -> list[tuple[Path, str]]:
     return files
 
 
-def shown_name(url: str) -> str:
-    """The URL without user, password, query and fragment."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
 def _called(remote: Remote, system: Any, name: str) -> str:
     """A file's name in reports. Two URLs that differ in their query alone are two files: its hash tells them apart."""
     url = name if "://" in name else f"{urlsplit(remote.source.url).scheme}://{name.lstrip('/')}"
     query = urlsplit(url).query
-    return shown_name(url) + (f"?{short_hash(query)[:8]}" if query else "")
+    return shown_url(url) + (f"?{short_hash(query)[:8]}" if query else "")
 
 
 # ------------------------------------------------------------------------------------------------------- what is there
@@ -118,7 +112,7 @@ def _open(url: str) -> tuple[Any, str]:
     Raises:
         SftError: it is none that is read from afar, or a package for it is missing.
     """
-    protocol, shown, options = urlsplit(url).scheme, shown_name(url), {}
+    protocol, shown, options = urlsplit(url).scheme, shown_url(url), {}
     if "::" in url:
         raise SftError(f"url: {shown}: chained URLs are not read; name the archive itself, its members are read")
     try:

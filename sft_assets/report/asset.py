@@ -12,12 +12,14 @@ every version. It is one file that asks nobody for anything, to be sent to whoev
 from __future__ import annotations
 
 import hashlib
+import os
 
 import orjson
 import pyarrow as pa
 
 from sft_assets.asset import model_evidence
 from sft_assets.evidence import Evidence
+from sft_assets.exported.folder import LATEST
 from sft_assets.folder import Folder, write_whole
 from sft_assets.recipe import Recipe
 from sft_assets.report.page import page
@@ -53,8 +55,20 @@ TABLE = Table(
             "of every state and source, what came in or was created was kept or is gone",
             """
             SELECT count(*) FROM (
-                SELECT item, part FROM {table} WHERE section = 'funnel'
+                SELECT item, part FROM {table}
+                WHERE section = 'funnel' AND figure IN ('in', 'created', 'kept', 'gone')
                 GROUP BY ALL HAVING sum(if(figure IN ('in', 'created'), value, -value)) <> 0
+            )
+            """,
+        ),
+        Law(
+            "states_agree",
+            "what came in, was created, was kept and is gone of all sources is what each state has counted itself",
+            """
+            SELECT count(*) FROM (
+                SELECT item, replace(figure, ' by its report', '') AS counted
+                FROM {table} WHERE section = 'funnel'
+                GROUP BY ALL HAVING sum(if(figure LIKE '% by its report', -value, value)) <> 0
             )
             """,
         ),
@@ -72,13 +86,13 @@ TABLE = Table(
 )
 
 
-def _shown(folder: Folder, recipe: Recipe) -> str:
+def _shown(recipe: Recipe) -> str:
     """Ten hex digits over what of the recipe the page shows: all that any result depends on."""
     parts = {name: recipe.part(name) for name in Recipe.model_fields if name not in NO_RESULTS}
     return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()[:10]
 
 
-@model_evidence(TABLE, deps=(*STATES, *EVIDENCE), code=1, data_of_code=_shown)
+@model_evidence(TABLE, deps=("source_files", *STATES, *EVIDENCE), code=2, digest=_shown)
 def report(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
     """Where the rows came from and where they went, by state, source and reason, with examples: a page that can be sent."""
     with evidence.reading() as con:
@@ -92,10 +106,11 @@ def report(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
     html = page(title, lead, sections[1:])
     write_whole(folder.report, html)
     evidence.insert(_table(sections))
-    export = lead.values["folder"]
+    export, latest = lead.values["folder"], folder.exports / LATEST
     evidence.notes |= {
         "files": [folder.report.name, *([export] if export else [])],  # it tells of this export: another one, another report
         "export": export,
+        "links": {latest.relative_to(folder.root).as_posix(): os.readlink(latest)} if latest.is_symlink() else {},
         "bytes": len(html),
         "examples": recipe.report.examples,
     }

@@ -125,13 +125,18 @@ def left_out(scope: Scope) -> dict[tuple[str, str], Counter[str]]:
 
 
 def lineage_of(con: duckdb.DuckDBPyConnection, asset: str) -> dict[str, Version]:
-    """The current version of an asset and of each other one that which it was built on; the current one of all others."""
+    """The current version of an asset and of each other one that which it was built on; the current one of all others.
+
+    A newer version with the same data stands for the one that was read: it may know of more that could not be used.
+    """
     current = {v.asset: v for v in read_versions(con)}
     known = {(v.asset, v.number): v for v in read_versions(con, current=False)}
+    newest = {(v.asset, v.data_version): v for _, v in sorted(known.items())}
     found: dict[str, Version] = {}
     todo = [current[asset]]
     while todo:  # by breadth: of two versions of one asset the nearer to the export counts
         version = todo.pop(0)
+        version = newest[version.asset, version.data_version]
         if version.asset not in found:
             found[version.asset] = version
             todo += [known[key] for key in version.built_on.items() if key in known]

@@ -130,6 +130,8 @@ def _recipe(location: Location, rules: Rules) -> str:
     on_disk = read_recipe(location.folder)
     if isinstance(on_disk, str):
         return f'<p class="note">The recipe cannot be used as it is: {html.escape(on_disk)}</p>'
+    if location.is_broken:
+        return '<p class="note">The graph could not be loaded with this recipe; the Dagster UI says why, under Deployment.</p>'
     if on_disk == location.recipe:
         return "<p>Dagster has loaded the recipe as it is on disk.</p>"
     said = "The recipe was edited; it is loaded in a moment, and till then the UI shows what was stale before."

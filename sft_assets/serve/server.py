@@ -147,7 +147,7 @@ def _serve(folder: Folder, rules: Rules, listener: socket.socket, ready: Callabl
             server = _server(Guard(with_pages(app, location, rules), rules))
             try:
                 with nullcontext() if rules.read_only else daemon(location) as controller:
-                    watch = Watch(location, controller, server, mine, say)
+                    watch = Caretaker(location, controller, server, mine, say)
                     watch.start()
                     try:
                         ready(rules)
@@ -199,7 +199,8 @@ class Children:
     def holds(self, tag: str) -> bool:
         """Whether the process that wrote such a tag is one of these."""
         self.look()
-        return any(str(process.pid) == tag.split(" ")[-2] for process in self.seen)
+        _, pid, started = tag.rsplit(" ", 2)
+        return any((str(p.pid), f"{p.create_time():.2f}") == (pid, started) for p in self.seen)
 
     def end(self) -> None:
         """Ask them to end, and end those that do not."""
@@ -212,7 +213,10 @@ class Children:
             _, left = psutil.wait_procs(left, 3)
 
 
-class Watch(threading.Thread):
+BROKEN = "the code server cannot load the graph; the UI says why"
+
+
+class Caretaker(threading.Thread):
     """Looks after the recipe, the code server and the daemon. An edited recipe is loaded once it rests and can be used, so that
     the UI shows at once what it makes stale. A code server that died is replaced; without its daemon the server ends.
     """
@@ -237,12 +241,10 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         while not self.stopped.wait(LOOK):
-            self.children.look()
-            if (code := self.location.ended()) is not None and not self.stopped.is_set():
-                self.say(f"the code server ended ({_exit(code)}); it is started again")
-                self.location.reload_workspace()
-                self.say("the code server cannot load the graph; the UI says why" if self.location.is_broken else "it is back")
-            self.look_at_recipe()
+            try:
+                self.look()
+            except Exception as error:  # whatever it was, the next look comes
+                self.say(f"a look at what runs failed: {type(error).__name__}: {error}")
             try:
                 if self.controller is not None:
                     self.controller.check_daemon_threads()
@@ -251,15 +253,20 @@ class Watch(threading.Thread):
                 self.failed = self.server.should_exit = True
                 return
 
-    def look_at_recipe(self) -> None:
-        """Load an edited recipe, unless it is still being written or cannot be used."""
+    def look(self) -> None:
+        """At processes and the recipe."""
+        self.children.look()
+        if (code := self.location.ended()) is not None and not self.stopped.is_set():
+            self.say(f"the code server ended ({_exit(code)}); it is started again")
+            self.location.reload_workspace()
+            self.say(BROKEN if self.location.is_broken else "it is back")
+        # an edited recipe is loaded, unless it is still being written or cannot be used
         recipe = self.location.edited()
         if recipe is not None and recipe == self.edited:
             self.say("recipe.yaml was edited: the definitions are loaded again")
-            try:
-                self.location.reload()
-            except Exception as error:  # whatever the code server says; the next look tries again
-                self.say(f"they could not be loaded: {error}")
+            self.location.reload()
+            if self.location.is_broken:
+                self.say(BROKEN)
             recipe = None
         self.edited = recipe
 
@@ -275,11 +282,14 @@ def _exit(code: int) -> str:
 def _cancel(instance: DagsterInstance, mine: Children, say: Say) -> None:
     """End the runs in progress that this server started; each marks itself as canceled, and nothing half-done is stored."""
     from dagster import DagsterRunStatus, RunsFilter
+    from dagster._core.storage.tags import GRPC_INFO_TAG  # a run that a code server starts has it
 
     begun = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
     under_way = RunsFilter(statuses=begun)
     runs = {
-        run.run_id for run in instance.get_runs(under_way) if PROCESS_TAG not in run.tags or mine.holds(run.tags[PROCESS_TAG])
+        run.run_id
+        for run in instance.get_runs(under_way)
+        if (mine.holds(run.tags[PROCESS_TAG]) if PROCESS_TAG in run.tags else GRPC_INFO_TAG in run.tags)
     }
     for run_id in runs:
         say(f"run {run_id[:8]} is canceled")

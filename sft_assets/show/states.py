@@ -50,13 +50,10 @@ def funnel(space: Workspace) -> None:
 
 def places(space: Workspace, versions: Mapping[str, Version]) -> None:
     """Where the export is, the report and the map."""
-    table = Table(show_header=False, box=None, pad_edge=False)
     for asset, what in (("exported", "export"), ("report", "report"), ("map", "map")):
         paths = versions[asset].report.get("files", []) if asset in versions else []
         for path in paths if what == "export" else [p for p in paths if p.endswith(".html")]:
-            table.add_row(what, plain(f"{space.folder}/{path}"))
-    if table.row_count:
-        console.out.print(table, soft_wrap=True)
+            console.out.print(f"{what:<8}{plain(str(space.folder))}/{plain(path)}", soft_wrap=True)
 
 
 def in_order(versions: dict[str, Version]) -> list[tuple[str, Version]]:

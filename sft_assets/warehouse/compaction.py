@@ -30,13 +30,13 @@ def partial_files(path: Path) -> list[Path]:
     return sorted(path.parent.glob(f".{path.name}{PARTIAL}*"))
 
 
-def check_room(path: Path, expected: int) -> None:
-    """See that the copy fits beside the original. expected: its size.
+def check_room(path: Path, expected: int, won: int = 0) -> None:
+    """See that the copy fits beside the original. expected: its size. won: what is given back to the disk before.
 
     Raises:
         SftError: it does not; nothing was written.
     """
-    free, need = shutil.disk_usage(path.resolve().parent).free, int(expected * SLACK)
+    free, need = shutil.disk_usage(path.resolve().parent).free + won, int(expected * SLACK)
     if free < need:
         raise SftError(
             f"{path}: it is compacted into a new file beside it, which takes about {need / 1e6:,.0f} MB, and the disk has "

@@ -8,7 +8,8 @@ two settings of it are read, and a recipe that is being edited and cannot be use
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -32,7 +33,11 @@ def to_look(folder: Folder) -> Warehouse:
     """The same for who only reads: what the recipe's engine section says of memory and threads, where it can be read."""
     try:
         said = yaml.load(folder.recipe.read_text("utf-8-sig"), LOADER)["engine"]
-        settings = {"memory_limit": str, "threads": int}
-        return Warehouse(folder.database, **{k: kind(said[k]) for k, kind in settings.items() if said.get(k) is not None})
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError):
+        settings: dict[str, Any] = {}
+        if re.fullmatch(r"\d+(\.\d+)?\s*[KMGT]i?B", memory := str(said.get("memory_limit")), re.IGNORECASE | re.ASCII):
+            settings["memory_limit"] = memory
+        if said.get("threads") is not None and 1 <= (threads := int(said["threads"])) <= 256:
+            settings["threads"] = threads
+        return Warehouse(folder.database, **settings)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, yaml.YAMLError):
         return Warehouse(folder.database)

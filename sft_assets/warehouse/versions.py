@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +30,11 @@ class Version:
         return f"store.{self.asset}_{self.number}"
 
     def files_stand(self, root: Path) -> bool:
-        """Whether the files that this version wrote are still there (an export that was deleted is made again)."""
-        return all((root / path).exists() for path in self.report.get("files", []))
+        """Whether the files that this version wrote are still there (an export that was deleted is made again), and `links`
+        lead where they led (a newer export has another report, though every row is the same)."""
+        links = self.report.get("links", {}).items()
+        stand = all((root / path).exists() for path in self.report.get("files", []))
+        return stand and all(os.path.islink(root / path) and os.readlink(root / path) == to for path, to in links)
 
     @property
     def rows(self) -> str:

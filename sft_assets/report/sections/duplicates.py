@@ -23,7 +23,7 @@ def duplicates(scope: Scope) -> Section:
     texts = whole_texts(scope, {row for pair in pairs for row in (pair["row"], pair["of"])})
     shown = [_shown(pair, texts) for pair in pairs if pair["row"] in texts and pair["of"] in texts]
     groups = """
-        SELECT left(evidence ->> 'of', 8) AS stays, count(*) AS gone FROM told_dropped
+        SELECT evidence ->> 'of' AS stays, count(*) AS gone FROM told_dropped
         WHERE state = 'deduped' AND evidence ->> 'of' IS NOT NULL GROUP BY ALL
     """
     largest = scope.rows(f"{groups} HAVING gone > 1 ORDER BY gone DESC, stays LIMIT {LARGEST}")
@@ -34,7 +34,7 @@ def duplicates(scope: Scope) -> Section:
         """),
         "near_groups": scope.report("deduped").get("near_groups", 0),
         "conflict_groups": scope.report("deduped").get("conflict_groups", 0),
-        "largest": largest,
+        "largest": [(stays[:8], gone) for stays, gone in largest],
     }
     figures = [Figure("groups", "", "rows that stay for others", scope.rows(f"SELECT count(*) FROM ({groups})")[0][0])]
     return Section("duplicates", "Duplicates", {**numbers, "pairs": shown, "chart": _chart(scope)}, figures)

@@ -19,6 +19,7 @@ from sft_assets.warehouse.opening import STATES
 LISTED = 40  # sources with a line of their own
 COLOURED = 9  # and with a colour of their own
 REASONS = 3
+CREATING = ("combined", "augmented")  # several rows of one record; rows that models made
 GENERATED = "generated:"  # how the sources of generated rows begin
 
 
@@ -33,9 +34,8 @@ def funnel(scope: Scope) -> Section:
     before = Counter({s: kept["raw"][s] + gone["raw"][s] for s in {*kept["raw"], *gone["raw"]}})
     for state in STATES:
         comes[state] = before
-        made[state] = Counter(
-            {s: n for s in {*kept[state], *gone[state]} if (n := kept[state][s] + gone[state][s] - before[s])}
-        )
+        _place_unknown(before, kept[state], gone[state])
+        made[state] = kept[state] + gone[state] - before if state in CREATING else Counter()  # none below 0: a law sees to that
         before = kept[state]
     first = comes["raw"] + made["combined"] + made["augmented"]
     order = sorted(first, key=lambda s: (-comes["raw"][s], -first[s], s))
@@ -45,6 +45,9 @@ def funnel(scope: Scope) -> Section:
         for name, counts in (("in", comes), ("created", made), ("kept", kept), ("gone", gone))
         for source, n in sorted(counts[state].items())
         if n
+    ]
+    figures += [
+        Figure(state, "every source", f"{name} by its report", n) for state in STATES for name, n in _said(scope, state).items()
     ]
     return Section(
         "funnel",
@@ -73,6 +76,22 @@ def _kept(scope: Scope) -> dict[str, Counter[str]]:
             sql = f"SELECT source, count(*) FROM {table} LEFT JOIN {scope.names} USING (row_id) GROUP BY source"
         result[state] = Counter({source or "": n for source, n in scope.rows(sql)})
     return result
+
+
+def _place_unknown(before: Counter[str], kept: Counter[str], gone: Counter[str]) -> None:
+    """Of rows whose source nobody knows any more: those that a source lacks are that source's."""
+    for source, n in before.items():
+        lacking = min(n - kept[source] - gone[source], gone[""]) if source else 0
+        if lacking > 0:
+            gone[source] += lacking
+            gone[""] -= lacking
+
+
+def _said(scope: Scope, state: str) -> dict[str, int]:
+    """What the version of a state itself has counted."""
+    report = scope.report(state)
+    gone = sum(report["dropped"].values()) + sum(report["quarantined"].values())
+    return {"in": report["in"], "created": report["created"], "kept": report["kept"], "gone": gone}
 
 
 # ----------------------------------------------------------------------------------------------------------- showing

@@ -10,13 +10,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from sft_assets.masks import mask
-from sft_assets.recipe import Recipe
+from sft_assets.recipe import Recipe, shown_url
 from sft_assets.report.excerpts import clean, visible
 from sft_assets.report.scope import Scope
 from sft_assets.report.section import Section
 
 MOST = 60_000  # characters of the file
 VALUE = 200
+USER = re.compile(r"(://)(?:[^\s\"']*:[^\s\"']*|[^/\s\"']+)@")  # a password may hold a slash that should have been escaped
+QUERY = re.compile(r"(://[^\s\"'?#]*)[?#][^\s\"']*?(?=[,}\])]*(?:[\s\"']|$))")  # up to what closes it in YAML
 
 
 def recipe(scope: Scope) -> Section:
@@ -24,12 +26,14 @@ def recipe(scope: Scope) -> Section:
         text = scope.folder.recipe.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError):
         text = ""
+    for source in scope.recipe.sources:
+        text = text.replace(source.url, shown_url(source.url)) if source.url else text
     other = [
         asset
         for asset, version in scope.versions.items()
         if (made_with := version.report.get("recipe")) is not None
         and asset != "report"
-        and made_with != scope.recipe.part(asset)
+        and made_with not in (scope.recipe.shown(asset), scope.recipe.part(asset))
     ]
     return Section(
         "recipe",
@@ -64,5 +68,5 @@ def _said(value: Any) -> str:
 
 
 def _without_secrets(text: str) -> str:
-    """Keys, and passwords in addresses, do not go out with a report."""
-    return re.sub(r"(://)[^/@\s]+@", r"\1<SECRET>@", mask(text, ["secret"])[0])
+    """Keys, and what an address says of who may read it (user, password, query), do not go out with a report."""
+    return QUERY.sub(r"\1?…", USER.sub(r"\1<SECRET>@", mask(text, ["secret"])[0]))
