@@ -97,13 +97,13 @@ def test_reordered_rows_run_raw_again_and_stop_there(folder: Folder) -> None:
 
 def test_an_appended_duplicate_stops_at_deduped_and_is_put_on_the_map(folder: Folder) -> None:
     write(folder.sources / "first.jsonl", [row(i) for i in range(30)] + [row(4)])
-    assert run(folder) == ["raw", "combined", "deduped", "generation_checks", "map"]
+    assert run(folder) == ["raw", "combined", "deduped", "generation_checks", "map", "report"]
 
 
 ALL_THAT_ROWS_REACH = [
     "raw", "combined", "deduped", "contamination_candidates", "decontaminated", "descriptors", "rule_hits",
     "contamination_judgements", "embeddings", "judgements", "likelihoods", "rewards", "scored", "clustered", "map", "gaps",
-    "generations", "generation_checks", "augmented", "exported",
+    "generations", "generation_checks", "augmented", "exported", "report",
 ]  # fmt: skip
 
 
@@ -122,6 +122,7 @@ def test_a_new_benchmark_stops_where_nothing_leaks(folder: Folder) -> None:
         "decontaminated",
         "contamination_judgements",
         "generation_checks",
+        "report",
     ]
 
 
