@@ -248,7 +248,7 @@ def test_plan_writes_nothing(folder: Folder) -> None:
     space = Workspace.open(folder.root)
     seen = space.instance.fetch_observations(dg.AssetKey("source_files"), limit=100).records
     database = folder.database.read_bytes()
-    assert list(space.plan()) == ["raw"]
+    assert list(space.plan()) == ["raw", "report"]
     assert len(space.instance.fetch_observations(dg.AssetKey("source_files"), limit=100).records) == len(seen)
     assert folder.database.read_bytes() == database
 

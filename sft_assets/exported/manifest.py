@@ -11,14 +11,16 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from sft_assets import __version__
 from sft_assets.exported.folder import MANIFEST, sync
-from sft_assets.recipe import Recipe
-from sft_assets.warehouse import Version
+
+if TYPE_CHECKING:
+    from sft_assets.recipe import Recipe
+    from sft_assets.warehouse import Version
 
 NAME = MANIFEST
 

@@ -16,8 +16,8 @@ it, give or take one row or a fifth, whichever is more; else the components with
 
 So no row moves because rows came to other topics (unless they change what the topics are). In a topic that grows by a tenth,
 simulated with single rows and a share of 0.05, some of the test rows change: 17 % of them at 40 rows, 8 % at 100, 3 % at 200,
-0.4 % at 1,000, none at 3,000. Rows without a topic are a topic of their own here; a component that spans topics counts where
-most of its rows are.
+0.4 % at 1,000, none at 3,000. Rows without a topic are a topic of their own here, and topics of which less than one row is due
+to a side are one together; a component that spans topics counts where most of its rows are.
 """
 
 from __future__ import annotations
@@ -139,10 +139,10 @@ def _strata(topics: pa.Array | None, component: Ints, n: int) -> Ints:
 
 
 def _pooled(stratum: Ints, sizes: Ints, *shares: float) -> Ints:
-    """Strata of which less than two rows are due to a side are one: alone, each would give none of its larger components."""
+    """Strata of which less than one row is due to a side are one: alone, each would give none of its larger components."""
     least = min((share for share in shares if share), default=1.0)
     rows = np.bincount(stratum, weights=sizes)
-    return np.where(rows[stratum] * least < 2, len(rows), stratum)
+    return np.where(rows[stratum] * least < 1, len(rows), stratum)
 
 
 def _smallest(content: pa.Array, component: Ints, n: int) -> list[bytes]:
