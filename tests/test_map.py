@@ -101,7 +101,7 @@ def test_without_a_budget_for_dropped_rows_they_have_no_place_and_that_is_said(b
     folder = Folder.at(shutil.copytree(built.root, tmp_path / "data", symlinks=True))
     say(folder, **RECIPE, map={"max_dropped": 0})
     space = Workspace.open(folder.root)
-    assert space.run(say=lambda _: None) == ["map"]
+    assert space.run(say=lambda _: None) == ["map", "report"]  # which shows the recipe
     assert {state for *_, state, _, _ in (p for p in places(folder).values() if p[0] is None)} == {"decontaminated", "scored"}
     assert space.versions()["map"].report["without_a_place"] == 2
 
