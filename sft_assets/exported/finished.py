@@ -19,10 +19,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import orjson
-from psutil import pid_exists
 
 from sft_assets.errors import SftError
-from sft_assets.exported.folder import PARTIAL, sync
+from sft_assets.exported.folder import PARTIAL, is_running, sync
 from sft_assets.exported.manifest import NAME
 from sft_assets.folder import Folder
 
@@ -205,7 +204,7 @@ def _left_behind(target: Path) -> Path:
     start = f".{target.name}{PARTIAL}"
     for path in target.parent.iterdir():
         pid = path.name.removeprefix(start)
-        if path.name.startswith(start) and pid.isdigit() and (int(pid) == os.getpid() or not pid_exists(int(pid))):
+        if path.name.startswith(start) and pid.isdigit() and (int(pid) == os.getpid() or not is_running(int(pid))):
             shutil.rmtree(path)
     before = target.parent / f"{start}before"
     if (before / NAME).is_file():

@@ -99,7 +99,7 @@ def clean(exports: Path) -> None:
     """Remove the partial folders and links of processes that are no more, and of this one."""
     for path in exports.glob(f".*{PARTIAL}*"):
         pid = path.name.rpartition(PARTIAL)[2]
-        if not pid.isdigit() or (int(pid) != os.getpid() and _alive(int(pid))):
+        if not pid.isdigit() or (int(pid) != os.getpid() and is_running(int(pid))):
             continue
         if path.is_symlink():
             path.unlink()
@@ -127,7 +127,8 @@ def suppress_unsupported() -> Iterator[None]:
             raise
 
 
-def _alive(pid: int) -> bool:
+def is_running(pid: int) -> bool:
+    """Whether there is a process of that number on this machine."""
     with suppress(PermissionError):  # it is there, and another user's
         try:
             os.kill(pid, 0)

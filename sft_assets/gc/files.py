@@ -14,9 +14,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-import psutil
-
-from sft_assets.exported.folder import LATEST, MANIFEST, NAMED, PARTIAL, clean
+from sft_assets.exported.folder import LATEST, MANIFEST, NAMED, PARTIAL, clean, is_running
 from sft_assets.folder import Folder
 from sft_assets.gc.garbage import Garbage, Item, some
 from sft_assets.warehouse.compaction import partial_files
@@ -91,4 +89,4 @@ def size(paths: Iterable[Path]) -> int:
 
 
 def _dead(pid: str) -> bool:
-    return pid.isdigit() and not psutil.pid_exists(int(pid))
+    return pid.isdigit() and not is_running(int(pid))
