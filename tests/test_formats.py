@@ -286,7 +286,7 @@ def test_the_old_function_call_of_openai_becomes_a_tool_call() -> None:
 def test_what_is_written_reads_back_as_it_was() -> None:
     from sft_assets.formats.messages import write
 
-    calls = '[{"type":"function","function":{"name":"clock","arguments":"{}"}}]'
+    calls = '[{"type":"function","function":{"name":"clock","arguments":{}}}]'  # as objects: templates quote a text once more
     before = [
         Message(S, "S"),
         Message(U, "?", name="ann"),
