@@ -22,6 +22,7 @@ import orjson
 from sft_assets.errors import SftError
 from sft_assets.record import Message, messages_of
 from sft_assets.reviews import Reviews
+from sft_assets.reviews.counting import votes, winners
 from sft_assets.warehouse import Version, Warehouse
 from sft_assets.warehouse.versions import read_versions
 
@@ -55,7 +56,10 @@ class Life:
 
 
 MANY = 20
-PAST = {"keep": "kept", "drop": "dropped", "review": "marked for review", "edit": "answer edited"}
+PAST = {
+    "keep": "kept", "drop": "dropped", "review": "marked for review", "edit": "answer edited",
+    "prefer_a": "preferred", "prefer_b": "the other answer preferred", "tie": "found as good as another",
+}  # fmt: skip
 
 
 def _one(con: duckdb.DuckDBPyConnection, sql: str, values: Sequence[Any]) -> tuple[Any, ...] | None:
@@ -284,9 +288,18 @@ def _decided(con: duckdb.DuckDBPyConnection, life: Life, versions: dict[str, Ver
     for one in reviews.decisions:
         if str(one.row_id) != life.row_id or (one.state, one.decision, one.reviewer, one.at, one.why) in applied:
             continue
+        if not one.is_applied:
+            life.unapplied.append(f"{one.reviewer} agrees that {one.state} dropped it: {one.why} ({one.at})")
+            continue
         seen = one.state in versions and versions[one.state].inputs.get(f"{one.state}_reviews") == reviews.version(one.state)
         why = "does not hold, as the row came with other content or not at all" if seen else "not yet applied: `sft run`"
         life.unapplied.append(f"{PAST[one.decision]} by {one.reviewer} in {one.state}: {one.why} ({one.at}); {why}")
+    for said in votes(reviews.log).values():
+        won = winners(said)
+        for one in said.values() if len(said) > 1 else ():
+            if str(one.row_id) == life.row_id and one not in won and one.decision != "skip":
+                why = f"outvoted by {', '.join(other.reviewer for other in won)}" if won else "a draw, so nobody's counts"
+                life.unapplied.append(f"{PAST[one.decision]} by {one.reviewer} in {one.state}: {one.why} ({one.at}); {why}")
 
 
 def _signals(con: duckdb.DuckDBPyConnection, row_id: str, versions: dict[str, Version]) -> tuple[str, dict[str, Any]]:

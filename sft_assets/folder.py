@@ -85,6 +85,11 @@ class Folder:
         return self.root / "reviews.jsonl"
 
     @property
+    def queues(self) -> Path:
+        """What people are asked about."""
+        return self.root / "queues"
+
+    @property
     def database(self) -> Path:
         return self.root / "sft.duckdb"
 

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from sft_assets.decontaminated.check import Check
     from sft_assets.exported.finished import Finished
     from sft_assets.models.door import Spent
+    from sft_assets.reviews.selection import Selected
     from sft_assets.scored.judgements.check import Check as JudgeCheck
-    from sft_assets.selection import Selected
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 Say = Callable[[str], None]
@@ -126,7 +126,7 @@ def select(space: Workspace, file: str, decision: str, why: str, reviewer: str |
     Raises:
         SftError: the file cannot be read, or not every row in it can be decided on; nothing was recorded.
     """
-    from sft_assets import selection
+    from sft_assets.reviews import selection
 
     if decision not in get_args(selection.Wanted):
         raise SftError(f"{decision!r} is no decision; there are {', '.join(get_args(selection.Wanted))}")

@@ -33,6 +33,7 @@ from sft_assets.folder import Folder
 from sft_assets.raw.asset import raw
 from sft_assets.recipe import Recipe
 from sft_assets.reviews import Decision, State, Verdict
+from sft_assets.reviews.selection import Stand, ids_in, select, where
 from sft_assets.runs import INPUTS, REVIEWS, input_version, open_instance
 from sft_assets.scored import asset as scored_module
 from sft_assets.scored.asset import scored
@@ -43,7 +44,6 @@ from sft_assets.scored.judgements.contamination import contamination_judgements
 from sft_assets.scored.likelihoods import likelihoods
 from sft_assets.scored.rewards import rewards
 from sft_assets.scored.rule_hits.asset import rule_hits
-from sft_assets.selection import Stand, ids_in, select, where
 from sft_assets.staleness import Graph
 from sft_assets.verbs import Workspace
 from sft_assets.warehouse import Version, Warehouse
@@ -817,7 +817,7 @@ def test_unknown_ids_are_named_with_their_lines_and_nothing_is_written(folder: F
 
 
 def test_an_id_that_two_rows_begin_with_is_refused(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sft_assets.selection.LEAST", 1)
+    monkeypatch.setattr("sft_assets.reviews.selection.LEAST", 1)
     first = [str(row_id)[0] for (row_id,) in rows(folder, "SELECT row_id FROM raw")]
     put(folder, "more.jsonl", [{"instruction": f"Question {n}", "output": "Yes."} for n in range(20)])
     build(folder, raw, combined)

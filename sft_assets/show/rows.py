@@ -13,7 +13,7 @@ from sft_assets.show.console import plain, short, turns
 if TYPE_CHECKING:
     from sft_assets.clustered.search import Found
     from sft_assets.explain import Life
-    from sft_assets.selection import Selected
+    from sft_assets.reviews.selection import Selected
 
 AROUND = 100  # characters of a row before and after what it shares with a test item
 MARKED = ("spans", "matched", "item")  # of a leak, shown in the texts themselves

@@ -2,9 +2,13 @@
 
     {"row_id": "9f3c6a10-...", "content_hash": "51ab03d2-...", "queue": "", "state": "scored", "decision": "drop",
      "answer": null, "reviewer": "ann", "time": "2026-01-02T03:04:05Z", "why": "the sum is wrong", "tool": "select"}
+    {..., "queue": "20260102T030405Z-1f0c22ab", "state": "deduped", "decision": "keep", ..., "about": "deduped near_duplicate",
+     "audit": true, "tool": "page"}
+    {..., "decision": "prefer_b", "other": "41d0...", "other_hash": "c2b7...", ...}
 
-A decision holds for the content that it was made on, and is applied by `state`, whose own verdict it overrides. Of several for
-one row, content and state the last counts. So a decision makes stale just the state that applies it.
+A decision holds for the content that it was made on, and is applied by `state`, whose own verdict it overrides; so it makes
+stale just that state. Of a queue's item there are also `skip` (no opinion) and `undo` (the reviewer takes back what was said of
+the item): they stand in the file, and nothing applies them. `counting.py` says which decisions count where several were made.
 """
 
 from __future__ import annotations
@@ -13,43 +17,45 @@ import fcntl
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import orjson
-import pyarrow as pa
 from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints, ValidationError, model_validator
 
 from sft_assets.errors import SftError
 from sft_assets.folder import Folder
-from sft_assets.record import uuids
-from sft_assets.warehouse import Build, Law
+from sft_assets.reviews.counting import counting
 
-Verdict = Literal["keep", "drop", "review", "edit"]
+Verdict = Literal["keep", "drop", "review", "edit", "prefer_a", "prefer_b", "tie", "skip", "undo"]
 State = Literal["combined", "deduped", "decontaminated", "scored", "clustered", "augmented"]
 APPLYING: dict[Verdict, tuple[State, ...]] = {
-    "edit": ("combined",),
+    "edit": ("combined", "augmented"),
     "keep": ("deduped", "decontaminated", "scored", "clustered", "augmented"),
     "drop": ("scored", "augmented"),
     "review": ("scored", "augmented"),
+    "prefer_a": ("augmented",),  # A is the row, B the other one with the same prompt
+    "prefer_b": ("combined", "augmented"),  # without another row: of a pair's own two answers the losing one
+    "tie": ("augmented",),
 }
+AGREEING: dict[Verdict, tuple[State, ...]] = {"drop": ("deduped", "decontaminated", "clustered")}  # it went there already
+ASIDE: tuple[Verdict, ...] = ("skip", "undo")
+OPTIONAL = ("other", "other_hash", "about", "audit")  # fields that a line has only where they say something
+OF_TWO: tuple[Verdict, ...] = ("prefer_a", "prefer_b", "tie")
 Said = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 CHUNK = 1 << 16  # bytes that are read at a time in search of the last newline
 TRUSTED_AFTER = 2.0  # seconds: a younger file may still change under the same size and time
 
-KEPT = Law(
-    "reviews_applied",
-    "every row that people decided to keep is there, with the content that they saw",
-    "SELECT count(*) FROM (FROM {reviewed} WHERE decision = 'keep') ANTI JOIN {table} USING (row_id, content_hash)",
-)
-
 
 class Decision(BaseModel):
-    """One line. `state`: which state applies it. `answer`: of an edit, what the last assistant turn is to say."""
+    """One line. `state`: which state applies it. `answer`: of an edit, what the last assistant turn is to say. `other`: of a
+    comparison of two rows, the second one, B. `about`: what the pipeline did that was asked about, its state and reason.
+    `audit`: whether the row was drawn at random from all of those, so that it tells how often that is right."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -63,24 +69,52 @@ class Decision(BaseModel):
     time: AwareDatetime
     why: Said
     tool: Said
+    other: UUID | None = None
+    other_hash: UUID | None = None
+    about: str = ""
+    audit: bool = False
 
     @model_validator(mode="after")
     def _is_applied_somewhere(self) -> Decision:
-        if self.state not in APPLYING[self.decision]:
-            raise ValueError(f"{self.decision} is applied in {' or '.join(APPLYING[self.decision])}, not in {self.state}")
+        states = (*APPLYING.get(self.decision, ()), *AGREEING.get(self.decision, ()))
+        if self.decision not in ASIDE and self.state not in states:
+            raise ValueError(f"{self.decision} is applied in {' or '.join(states)}, not in {self.state}")
+        if self.decision in ASIDE and not self.queue:
+            raise ValueError(f"{self.decision} is said of an item of a queue; no queue is named")
         if (self.decision == "edit") != bool(self.answer and self.answer.strip()):
             raise ValueError("an edit has an answer that says something, and nothing else has one")
+        if (self.other is None) != (self.other_hash is None):
+            raise ValueError("another row is named by its id and the hash of its content (other, other_hash)")
+        if self.other is None and (self.decision in ("prefer_a", "tie")):
+            raise ValueError(f"{self.decision} compares the row with another one; name it (other, other_hash)")
+        if self.other is not None and (self.decision not in (*OF_TWO, *ASIDE) or self.state != "augmented"):
+            raise ValueError("two rows are compared in augmented, by prefer_a, prefer_b or tie")
         return self
 
     @property
-    def key(self) -> tuple[UUID, UUID, State]:
-        """Of decisions with the same key the last counts."""
-        return self.row_id, self.content_hash, self.state
+    def key(self) -> tuple[UUID, UUID, UUID | None, State]:
+        """Of decisions with the same key, in different queues or in none, the last counts."""
+        return self.row_id, self.content_hash, self.other, self.state
+
+    @property
+    def item(self) -> tuple[str, UUID, UUID, UUID | None]:
+        """What was asked about, of a queue: several reviewers may have answered it."""
+        return self.queue, self.row_id, self.content_hash, self.other
+
+    @property
+    def says(self) -> tuple[Verdict, str]:
+        """What two reviewers have to agree in."""
+        return self.decision, (self.answer or "").strip()
+
+    @property
+    def is_applied(self) -> bool:
+        """Whether a state has something to do for it."""
+        return self.state in APPLYING.get(self.decision, ())
 
     @property
     def line(self) -> bytes:
-        values = {**dict(self), "time": self.at}
-        return orjson.dumps(values, option=orjson.OPT_APPEND_NEWLINE)
+        values = {name: value for name, value in self if name not in OPTIONAL or value not in (None, "", False)}
+        return orjson.dumps({**values, "time": self.at}, option=orjson.OPT_APPEND_NEWLINE)
 
     @property
     def at(self) -> str:
@@ -89,23 +123,28 @@ class Decision(BaseModel):
 
     def is_as(self, other: Decision | None) -> bool:
         """Whether the same person decided the same for the same reason, whenever that was."""
-        same = ("key", "decision", "answer", "reviewer", "why")
+        same = ("key", "queue", "says", "reviewer", "why")
         return other is not None and all(getattr(self, name) == getattr(other, name) for name in same)
 
 
 @dataclass(frozen=True)
 class Reviews:
-    """The decisions of a folder that count, in the order in which they were made. torn: the number of a last line that was cut
-    off while it was written, which is not read; 0 where there is none."""
+    """The decisions of a folder. log: every one, in the order of the file. torn: the number of a last line that was cut off
+    while it was written, which is not read; 0 where there is none."""
 
     path: Path
-    decisions: tuple[Decision, ...] = ()
+    log: tuple[Decision, ...] = ()
     torn: int = 0
     _versions: dict[str, str] = field(default_factory=dict, compare=False)
 
+    @cached_property
+    def decisions(self) -> tuple[Decision, ...]:
+        """Those that count (see `counting`), in the order in which they were made."""
+        return counting(self.log)
+
     def of(self, state: str) -> list[Decision]:
         """Those that this state applies."""
-        return [d for d in self.decisions if d.state == state]
+        return [d for d in self.decisions if d.state == state and d.is_applied]
 
     def version(self, state: str) -> str:
         """A hash over the decisions that this state applies."""
@@ -126,7 +165,7 @@ _known: dict[Path, tuple[tuple[int, int, int], Reviews]] = {}
 
 
 def read(folder: Folder) -> Reviews:
-    """The decisions that count; none where there is no file.
+    """The decisions of a folder; none where there is no file.
 
     Raises:
         SftError: a line is no decision; it names file and line. (A last line without its newline may be cut off: see `torn`.)
@@ -161,13 +200,8 @@ def version(folder: Folder, state: str) -> str:
 def _parsed(path: Path, data: bytes) -> Reviews:
     *lines, tail = data.split(b"\n")
     torn = len(lines) + 1 if tail.strip() and not _is_json(tail) else 0
-    counting: dict[Any, Decision] = {}
-    for number, line in enumerate([*lines, b"" if torn else tail], 1):
-        if line.strip():
-            one = _decision(path, number, line)
-            counting.pop(one.key, None)  # the last one stands at its own place in the order
-            counting[one.key] = one
-    return Reviews(path, tuple(counting.values()), torn)
+    whole = enumerate([*lines, b"" if torn else tail], 1)
+    return Reviews(path, tuple(_decision(path, number, line) for number, line in whole if line.strip()), torn)
 
 
 def _is_json(line: bytes) -> bool:
@@ -206,15 +240,16 @@ def decided(
     answer: str | None = None,
     queue: str = "",
     tool: str = "select",
+    **more: Any,
 ) -> Decision:
-    """A decision that is made now.
+    """A decision that is made now. more: other, other_hash, about, audit.
 
     Raises:
         SftError: it is none that a state could apply, or has no reason.
     """
     now = datetime.now(UTC).replace(microsecond=0)
     values = {"row_id": row_id, "content_hash": content_hash, "state": state, "decision": decision, "answer": answer,
-              "queue": queue, "reviewer": reviewer, "time": now, "why": why, "tool": tool}  # fmt: skip
+              "queue": queue, "reviewer": reviewer, "time": now, "why": why, "tool": tool, **more}  # fmt: skip
     try:
         made = Decision.model_validate(values)
         made.line  # noqa: B018  # text that came with broken bytes cannot be written
@@ -295,53 +330,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-# -------------------------------------------------------------------------------------------------------- applying
-
-
-def apply(build: Build, folder: Folder) -> dict[UUID, Decision]:
-    """The decisions of people that hold in the state that is being built, by row; they are in its ledger from now on.
-
-    Those whose row came in with other content, or not at all, do not hold: they are counted in the state's report.
-
-    Raises:
-        SftError: a line of the file is no decision.
-    """
-    reviews = read(folder)
-    decisions = reviews.of(build.spec.name)
-    if reviews.warning:
-        build.say(reviews.warning)
-    if not decisions:
-        return {}
-    asked = pa.table({"row_id": uuids([d.row_id.bytes for d in decisions])})
-    build.con.register("asked", asked)
-    there = dict(build.con.execute(f"SELECT row_id, content_hash FROM {build.came} SEMI JOIN asked USING (row_id)").fetchall())
-    build.con.unregister("asked")
-    applied = {d.row_id: d for d in decisions if there.get(d.row_id) == d.content_hash}
-    record(build, decisions, list(applied.values()), there)
-    return applied
-
-
-def record(build: Build, decisions: Iterable[Decision], applied: Sequence[Decision], there: Iterable[UUID]) -> None:
-    """Put the applied ones among these decisions into the ledger, and count the others in the report. there: which of their
-    rows came in."""
-    rows, came = {d.row_id for d in decisions}, set(there)
-    counts = {
-        "applied": len(applied),
-        "content_changed": len(rows & came - {d.row_id for d in applied}),
-        "row_gone": len(rows - came),
-    }
-    build.notes["reviews"] = counts
-    if counts["content_changed"]:
-        build.say(f"{counts['content_changed']:,} decisions of people do not hold any more: the content of their rows changed")
-    if applied:
-        columns = {
-            "row_id": uuids([d.row_id.bytes for d in applied]),
-            "content_hash": uuids([d.content_hash.bytes for d in applied]),
-            **{name: pa.array([getattr(d, name) for d in applied]) for name in ("decision", "reviewer", "why")},
-            "time": pa.array([d.at for d in applied]),
-            "asset": pa.array([build.spec.name] * len(applied)),
-            "version": pa.array([build.number] * len(applied), pa.int32()),
-        }
-        build.insert_into("store.reviewed", pa.table(columns))

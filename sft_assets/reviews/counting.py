@@ -1,0 +1,71 @@
+"""Which decisions count, where several were made: the policy for conflicts.
+
+    queue q1, row 9f3c   ann: keep   bob: drop   cem: drop      ->  drop
+    queue q1, row 41d0   ann: keep   bob: drop                  ->  nobody's: the pipeline's own verdict stands, and the next
+                                                                    queue asks about the row first (disputed)
+    queue q1, row 7b22   ann: keep   ann: undo                  ->  nobody's
+
+1. Of an item of a queue each reviewer's last word counts. `undo` takes it back, `skip` is no opinion.
+2. Where reviewers differ, the verdict of most of them counts, and nobody's where two verdicts have equally many.
+3. Between queues, and what was decided without one (`sft select`), the last counts, for each row, content and state.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sft_assets.reviews.decisions import Decision
+
+Item = tuple[Any, ...]  # Decision.item
+
+
+def votes(log: Iterable[Decision]) -> dict[Item, dict[str, Decision]]:
+    """What reviewers say of each item of a queue, by name: their last word, `skip` too, unless they took it back."""
+    found: dict[Item, dict[str, Decision]] = {}
+    for one in log:
+        if one.queue:
+            said = found.setdefault(one.item, {})
+            said.pop(one.reviewer, None)
+            if one.decision != "undo":
+                said[one.reviewer] = one
+    return found
+
+
+def winners(said: Mapping[str, Decision]) -> list[Decision]:
+    """The decisions about an item that are those of most reviewers, in the order in which they were made; none where two
+    verdicts have equally many."""
+    opinions = [one for one in said.values() if one.decision != "skip"]
+    ranked = Counter(one.says for one in opinions).most_common(2)
+    if not ranked or (len(ranked) == 2 and ranked[0][1] == ranked[1][1]):
+        return []
+    return [one for one in opinions if one.says == ranked[0][0]]
+
+
+def counting(log: Iterable[Decision]) -> tuple[Decision, ...]:
+    """The decisions that count, in the order in which they were made."""
+    log = tuple(log)
+    won = {id(some[-1]) for said in votes(log).values() if (some := winners(said))}
+    last: dict[Any, Decision] = {}
+    for one in log:
+        if not one.queue or id(one) in won:
+            last.pop(one.key, None)  # the last one stands at its own place in the order
+            last[one.key] = one
+    return tuple(last.values())
+
+
+def disputed(log: Iterable[Decision]) -> list[Item]:
+    """The items that reviewers differ about, with no verdict ahead, and that nobody decided since."""
+    log = tuple(log)
+    place = {id(one): n for n, one in enumerate(log)}
+    settled = {(one.row_id, one.content_hash): place[id(one)] for one in counting(log)}
+    found = []
+    for item, said in votes(log).items():
+        opinions = [one for one in said.values() if one.decision != "skip"]
+        _, row_id, content_hash, _ = item
+        newest = max((place[id(one)] for one in opinions), default=-1)
+        if len(opinions) > 1 and not winners(said) and settled.get((row_id, content_hash), -1) < newest:
+            found.append(item)
+    return found
