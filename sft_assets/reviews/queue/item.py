@@ -38,7 +38,7 @@ class _Model(BaseModel):
 
 
 class Mark(_Model):
-    """A span to be shown marked: characters start to stop of a turn (from 1; turn 0: of the text of `Other`), and what it is."""
+    """A span to be marked: characters start to stop of a turn (from 1; 0: of the text of `Other`), and what it is."""
 
     turn: int
     start: int
@@ -60,9 +60,9 @@ class Other(_Model):
 
 
 class Item(_Model):
-    """A row, and what is asked about it. number: from 1. about: what the pipeline did, state and reason ('scored refusal', 'kept').
-    audit: drawn at random of all rows with that. verdict: what became of the row in `state`. messages, rejected: as chat
-    messages. reviewers: who is to answer; empty: anybody."""
+    """A row, and what is asked about it. number: from 1. about: what the pipeline did, state and reason ('scored
+    refusal', 'kept'). audit: drawn at random of all rows with that. verdict: what became of the row in `state`. messages,
+    rejected: as chat messages. reviewers: who is to answer; empty: anybody."""
 
     queue: str
     number: int
