@@ -24,6 +24,7 @@ from rich.table import Table
 
 from sft_assets.folder import Folder
 from sft_assets.verbs import Workspace
+from sft_assets.warehouse.opening import STATES
 from tests.conftest import NO_MODELS
 
 TIMES = 5
@@ -53,8 +54,8 @@ def main() -> None:
             make(folder, rows)
         with duckdb.connect(folder.database, read_only=True) as con:
             row_id = con.execute("SELECT min(row_id)::VARCHAR FROM store.deduped_2").fetchall()[0][0]
-        for verb in (["explain", row_id[:8]], ["explain", "alpaca.json:1000"], ["diff", "deduped"], ["diff", "raw@1", "raw@1"],
-                     ["diff", "deduped", "--json"], ["diff", "export"]):  # fmt: skip
+        explained = [["explain", row_id[:8]], ["explain", "alpaca.json:1000"]]
+        for verb in [*explained, *(["diff", state] for state in STATES), ["diff", "export"], ["diff", "deduped", "--json"]]:
             command, seconds = [sys.executable, "-m", "sft_assets", *verb, "--data", str(folder.root)], []
             used = os.times()
             for _ in range(TIMES):
