@@ -27,7 +27,7 @@ lint: $(STAMP)
 	@$(BIN)/ruff format --check sft_assets tests
 	@$(BIN)/mypy
 
-speed: $(STAMP) ## time the states, and some of them against their peers (half an hour)
+speed: $(STAMP) ## time the states, and some of them against their peers (an hour)
 	@$(BIN)/python -m tests.speed.spine
 	@$(BIN)/python -m tests.speed.raw
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) rensa
@@ -42,6 +42,9 @@ speed: $(STAMP) ## time the states, and some of them against their peers (half a
 	@$(BIN)/python -m tests.speed.diversity
 	@$(BIN)/python -m tests.speed.clustered
 	@$(BIN)/python -m tests.speed.map
+	@$(BIN)/python -m tests.speed.diff
+	@$(BIN)/python -m tests.speed.report
+	@$(BIN)/python -m tests.speed.live
 
 clean: ## take away .venv and .venv-trainers (the data stays)
 	rm -rf $(VENV) $(TRAINERS)
