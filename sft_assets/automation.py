@@ -23,7 +23,7 @@ from dagster import AssetKey, DagsterInstance, DagsterRunStatus, RunsFilter
 from sft_assets.errors import SftError
 from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe
-from sft_assets.runs import INPUTS, REVIEWS, fail_dead_runs, input_files, input_version, observations
+from sft_assets.runs import INPUTS, REVIEWS, SAID, fail_dead_runs, input_files, input_version, observations
 from sft_assets.staleness import CHANGED_CODE, Facts, Graph, new_data, stale_causes
 
 JOB = "dataset"
@@ -94,7 +94,7 @@ WATCHES = (
     Watch("new_evaluations", ("evaluation_files",), "Runs what is stale when results in evaluations/ change."),
     Watch(
         "new_decisions",
-        tuple(REVIEWS),
+        (*REVIEWS, SAID),
         "Runs what is stale when people have decided about rows, once nobody has decided for two minutes.",
         QUIET_DECISIONS,
     ),

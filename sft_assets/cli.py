@@ -306,6 +306,79 @@ def select(
     show.selected(found, str(space.folder.reviews), space.may_follow(found.by_state))
 
 
+review = typer.Typer(
+    help="People decide: rows go out to them, their answers come back.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(review, name="review")
+
+
+@review.command(name="export")
+def export_queue(
+    data: Data = None,
+    budget: Annotated[int, typer.Option(min=0, help="rows that people have the time for; 0 only counts them")] = 200,
+    ask: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="a kind of rows, several times for several: disputed, marked, paraphrase, signals, threshold, conflict, "
+            "generated, audit (default: all)"
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="of what is drawn at random")] = 0,
+    reviewers: Annotated[str, typer.Option(help="deal the items out to these, such as ann,bob (default: to anybody)")] = "",
+    overlap: Annotated[float, typer.Option(min=0, max=1, help="share of the items that each of the reviewers gets")] = 0.2,
+    formats: Annotated[
+        list[str] | None, typer.Option("--as", help="also for a tool: csv, label-studio, argilla (jsonl is there anyway)")
+    ] = None,
+) -> None:
+    """Pick the rows that are worth a person's minute, and write them as a queue."""
+    from sft_assets.reviews.queue.exporting import export, named
+    from sft_assets.warehouse.opening import to_look
+
+    folder = _folder(data)
+    show.queue(export(to_look(folder), folder, budget, ask or (), seed, named(reviewers), overlap, formats or ()), ask or ())
+
+
+@review.command(name="import")
+def import_answers(
+    file: Annotated[Path, typer.Argument(help="answers as JSON lines or CSV, or what Label Studio or Argilla exports")],
+    data: Data = None,
+    reviewer: Annotated[str | None, typer.Option(help="who answered, where the file does not say")] = None,
+    what_fits: Annotated[
+        bool, typer.Option("--what-fits", help="record the others where some are refused (those go to FILE.refused.jsonl)")
+    ] = False,
+    wait: Annotated[float | None, typer.Option(help="seconds to wait while the database is being written")] = None,
+) -> None:
+    """Record what people answered to a queue: all of it, or nothing where an answer is refused. `sft run` applies it."""
+    from sft_assets import verbs
+
+    space = _workspace(data)
+    found = verbs.import_answers(space, file, reviewer, what_fits, wait)
+    show.imported(found, str(file), str(space.folder.reviews), space.may_follow(dict.fromkeys(found.changed)))
+
+
+@review.command()
+def results(
+    data: Data = None,
+    queue: Annotated[str | None, typer.Option(help="only what was decided of this one (default: all)")] = None,
+    what_if: Annotated[bool, typer.Option("--what-if", help="and what would come of the suggested thresholds")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="for machines")] = False,
+    wait: Annotated[float, typer.Option(help="seconds to wait for a run on the same folder, with --what-if")] = 600.0,
+) -> None:
+    """What people teach: how far they agree, how often the pipeline is right, which thresholds they suggest."""
+    from sft_assets.reviews.lessons import results as learnt
+
+    folder, tried = _folder(data), {}
+    found = learnt(folder, queue)
+    if what_if:
+        from sft_assets.verbs import try_suggestions
+
+        tried = try_suggestions(folder, found, wait)
+    if as_json:
+        show.as_json(found.as_json(tried))
+    else:
+        show.lessons(found, tried)
+
+
 @app.command()
 def gaps(
     data: Data = None,

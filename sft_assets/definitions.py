@@ -46,7 +46,7 @@ from sft_assets.folder import Folder
 from sft_assets.raw.asset import raw
 from sft_assets.recipe import Recipe
 from sft_assets.report.asset import report
-from sft_assets.runs import INPUTS, REVIEWS, DataFolder, input_version
+from sft_assets.runs import INPUTS, REVIEWS, SAID, DataFolder, input_version
 from sft_assets.scored.asset import scored
 from sft_assets.scored.judgements.asset import judgements
 from sft_assets.scored.judgements.contamination import contamination_judgements
@@ -119,6 +119,9 @@ def _observed(folder: Folder, name: str, owners: list[str]) -> Any:
     """An input asset: files that people put there, known by a fingerprint of their bytes, or what people decided."""
     if name in REVIEWS:
         description = f"What people decided about rows that {REVIEWS[name]} applies. Its version is a hash of those decisions."
+        metadata = {"file": f"{folder}/{INPUTS[name]}"}
+    elif name == SAID:
+        description = "All that people said about rows, applied or not. Its version is a hash of every line."
         metadata = {"file": f"{folder}/{INPUTS[name]}"}
     else:
         description = f"The files in {INPUTS[name]}/ of the data folder. Its version is a hash of their names and bytes."

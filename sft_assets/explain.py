@@ -6,7 +6,8 @@ $ sft explain 9f3c
   combined        kept      masked_email  turn 1
   deduped         dropped   near_duplicate of 51ab03d2 (questions.json:4), Jaccard 0.93
 
-A generated row's life begins with its making; what it was made from has a life of its own, which is told as well.
+A generated row's life begins with its making; what it was made from has a life of its own, which is told as well. So it
+is with a pair that people made of two rows.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from uuid import UUID
 import duckdb
 import orjson
 
+from sft_assets.augmented.candidate import PEOPLE
 from sft_assets.errors import SftError
 from sft_assets.record import Message, messages_of
-from sft_assets.reviews import Reviews
+from sft_assets.reviews import Decision, Reviews
 from sft_assets.reviews.counting import votes, winners
 from sft_assets.warehouse import Version, Warehouse
 from sft_assets.warehouse.versions import read_versions
@@ -56,6 +58,16 @@ class Life:
 
 
 MANY = 20
+FELL_WITH = "SELECT messages FROM store.contents WHERE content_hash = ?::UUID"
+NO_PAIR = {  # why two rows that people compared are no pair
+    "decided_again": "it was decided otherwise later",
+    "no_answers": "one of them is no answer to a prompt",
+    "other_prompt": "they answer another prompt each",
+    "other_system_turn": "they have other system turns",
+    "other_tools": "they have other tools",
+    "equal_answers": "their answers are equal",
+    "is_there": "a pair of the same texts is there",
+}
 PAST = {
     "keep": "kept", "drop": "dropped", "review": "marked for review", "edit": "answer edited",
     "prefer_a": "preferred", "prefer_b": "the other answer preferred", "tie": "found as good as another",
@@ -94,7 +106,7 @@ def _by_id(con: duckdb.DuckDBPyConnection, what: str, states: Sequence[str], ver
     digits = what.strip().lower().rstrip("….").replace("-", "")
     if not 4 <= len(digits) <= 32 or set(digits) - set("0123456789abcdef"):
         raise SftError(f"{what!r} is neither a row id (4 to 32 hex digits of it) nor FILE:POSITION")
-    tables = [versions[s].table for s in ("raw", "combined", "generations") if s in versions]
+    tables = [versions[s].table for s in ("raw", "combined", "generations", "augmented") if s in versions]
     union = " UNION ".join(f"SELECT row_id FROM {t}" for t in tables) + " UNION SELECT row_id FROM dropped"
     bounds = [str(UUID(digits.ljust(32, end))) for end in "0f"]  # as a range: no id is made a text to be looked at
     found = con.execute(
@@ -157,6 +169,8 @@ def _unread(con: duckdb.DuckDBPyConnection, name: str, at: int) -> list[Life]:
 
 def _life(con: duckdb.DuckDBPyConnection, row_id: str, states: Sequence[str], versions: dict[str, Version]) -> Life:
     if "generations" in versions and (life := _generated(con, row_id, states, versions)):
+        return life
+    if "augmented" in versions and (life := _of_two(con, row_id, states, versions)):
         return life
     record_id = row_id
     if "combined" in versions:
@@ -222,16 +236,53 @@ def _generated(con: duckdb.DuckDBPyConnection, row_id: str, states: Sequence[str
         {k: v for k, v in evidence.items() if v},
         [tuple(e[:2]) for e in orjson.loads(made["edits"] or "[]")],
     )
-    life = Life(row_id, made["source"], f"made by {made['method']}", None, [step], messages_of(made["messages"]))
+    messages = _as_made(con, row_id, versions) or messages_of(made["messages"])
+    life = Life(row_id, made["source"], f"made by {made['method']}", None, [step], messages)
     if made["draft"]:
         life.messages = [Message(role, text) for role, text in orjson.loads(made["draft"])]
-    for state in states[states.index("augmented") :]:
-        life.steps.append(_step(con, state, row_id, row_id, versions))
-        if life.steps[-1].verdict != "kept":
-            break
+    _later(con, life, states, versions)
+    if life.steps[-1].evidence.get("edited_by"):  # it fell with the text that people gave it, which may still be stored
+        fallen = _one(con, FELL_WITH, [life.steps[-1].evidence["content_hash"]])
+        life.messages = messages_of(fallen[0]) if fallen else life.messages
     if other := life.steps[-1].evidence.get("of"):
         life.kept_messages, life.kept_place = _messages(con, other, versions), f"row {other[:8]}"
     life.parents = [_life(con, str(parent), states, versions) for parent in made["parents"]]
+    return life
+
+
+def _later(con: duckdb.DuckDBPyConnection, life: Life, states: Sequence[str], versions: dict[str, Version]) -> None:
+    """What became of a row that was made."""
+    assert life.row_id is not None
+    for state in states[states.index("augmented") :]:
+        life.steps.append(_step(con, state, life.row_id, life.row_id, versions))
+        if life.steps[-1].verdict != "kept":
+            break
+
+
+def _of_two(con: duckdb.DuckDBPyConnection, row_id: str, states: Sequence[str], versions: dict[str, Version]) -> Life | None:
+    """The life of a pair that people made of two rows: whose word it was, and the rows. None: it is none."""
+    there = f"""
+        SELECT generated_by, generated_parents::VARCHAR[] FROM {versions["augmented"].table}
+        WHERE row_id = ?::UUID AND generated_method = '{PEOPLE}'
+    """
+    gone = f"""
+        SELECT evidence, (evidence -> 'compared')::VARCHAR[] FROM dropped
+        WHERE row_id = ?::UUID AND state = 'augmented' AND evidence ->> 'method' = '{PEOPLE}'
+    """
+    found = _one(con, there, [row_id]) or _one(con, gone, [row_id])
+    if found is None:
+        return None
+    told, parents = orjson.loads(found[0]), found[1]
+    names = ("reviewer", "time", "why", "queue", "license")
+    evidence = {
+        "chosen": f"the answer of {parents[0][:8]}",
+        "rejected": f"the answer of {parents[1][:8]}",
+        **{name: told[name] for name in names if told.get(name)},
+    }
+    life = Life(row_id, f"generated:{PEOPLE}", "made by people of two rows", None, [Step("compared", "made", "", evidence)])
+    life.messages = _as_made(con, row_id, versions)
+    _later(con, life, states, versions)
+    life.parents = [_life(con, parent, states, versions) for parent in parents]
     return life
 
 
@@ -277,29 +328,66 @@ def _step(con: duckdb.DuckDBPyConnection, state: str, row_id: str, record_id: st
 def _decided(con: duckdb.DuckDBPyConnection, life: Life, versions: dict[str, Version], reviews: Reviews | None) -> None:
     """What people decided about the row: in the states that applied it, and what no state has applied."""
     here = con.execute("SELECT 1 FROM duckdb_views() WHERE view_name = 'reviewed' AND schema_name = 'main'").fetchall()
-    sql = "SELECT state, decision, reviewer, time, why FROM reviewed WHERE row_id = ?::UUID ORDER BY time"
-    applied = con.execute(sql, [life.row_id]).fetchall() if here and life.row_id else []
+    own = str(life.row_id or "")
+    about = [one for one in reviews.decisions if own in map(str, one.subject)] if reviews else []
+    rows = list({own, *(str(one.row_id) for one in about)}) if own else []
+    sql = """
+        SELECT row_id::VARCHAR, state, decision, reviewer, time, why FROM reviewed
+        WHERE row_id IN (SELECT unnest(?)::UUID) ORDER BY time
+    """
+    applied = con.execute(sql, [rows]).fetchall() if here and rows else []
+    compared = {_entry(one): one for one in about if one.other}
     steps = {step.state: step for step in life.steps}
-    for state, decision, reviewer, at, why in applied:
+
+    def tell(state: str, words: str) -> None:
         if state in steps:
-            steps[state].reviewed = f"{PAST[decision]} by {reviewer}: {why} ({at})"
+            steps[state].reviewed = "; ".join(filter(None, [steps[state].reviewed, words]))
+
+    for entry in applied:
+        row_id, state, decision, reviewer, at, why = entry
+        if row_id == own and entry not in compared:
+            tell(state, f"{PAST[decision]} by {reviewer}: {why} ({at})")
     if reviews is None:
         return
-    for one in reviews.decisions:
-        if str(one.row_id) != life.row_id or (one.state, one.decision, one.reviewer, one.at, one.why) in applied:
+    told = versions["augmented"].report.get("comparisons", {}) if "augmented" in versions else {}
+    without: dict[str, str] = told.get("without_pair", {})
+    for one in about:
+        pair = " ".join(map(str, one.subject))
+        words = _preferred(one, own) if one.other else PAST[one.decision]
+        if _entry(one) in applied and pair not in without:
+            if one.other:
+                tell(one.state, f"{words} by {one.reviewer}: {one.why} ({one.at})")
             continue
         if not one.is_applied:
             life.unapplied.append(f"{one.reviewer} agrees that {one.state} dropped it: {one.why} ({one.at})")
             continue
         seen = one.state in versions and versions[one.state].inputs.get(f"{one.state}_reviews") == reviews.version(one.state)
         why = "does not hold, as the row came with other content or not at all" if seen else "not yet applied: `sft run`"
-        life.unapplied.append(f"{PAST[one.decision]} by {one.reviewer} in {one.state}: {one.why} ({one.at}); {why}")
+        if seen and one.other:
+            why = f"makes no pair: {NO_PAIR[without[pair]]}" if pair in without else f"{why} (this one, or the other)"
+        life.unapplied.append(f"{words} by {one.reviewer} in {one.state}: {one.why} ({one.at}); {why}")
     for said in votes(reviews.log).values():
         won = winners(said)
         for one in said.values() if len(said) > 1 else ():
-            if str(one.row_id) == life.row_id and one not in won and one.decision != "skip":
+            if own in map(str, one.subject) and one not in won and one.decision != "skip":
+                words = _preferred(one, own) if one.other else PAST[one.decision]
                 why = f"outvoted by {', '.join(other.reviewer for other in won)}" if won else "a draw, so nobody's counts"
-                life.unapplied.append(f"{PAST[one.decision]} by {one.reviewer} in {one.state}: {one.why} ({one.at}); {why}")
+                life.unapplied.append(f"{words} by {one.reviewer} in {one.state}: {one.why} ({one.at}); {why}")
+
+
+def _entry(one: Decision) -> tuple[str, ...]:
+    """A decision as the ledger has it."""
+    return str(one.row_id), one.state, one.decision, one.reviewer, one.at, one.why
+
+
+def _preferred(one: Decision, row_id: str) -> str:
+    """What a comparison says of one of its two rows."""
+    a, b = map(str, one.subject)
+    other = (b if row_id == a else a)[:8]
+    if one.decision == "tie":
+        return f"found as good as {other}"
+    won = row_id == (a if one.decision == "prefer_a" else b)
+    return f"preferred to {other}" if won else f"{other} preferred to it"
 
 
 def _signals(con: duckdb.DuckDBPyConnection, row_id: str, versions: dict[str, Version]) -> tuple[str, dict[str, Any]]:
@@ -339,15 +427,21 @@ def _accepted(con: duckdb.DuckDBPyConnection, row_id: str, versions: dict[str, V
     found = _one(
         con,
         f"""
-        SELECT a.generated_review, c.likelihood_ifd, c.judge_scores, c.reward, c.topic_name
-        FROM {versions["augmented"].table} AS a LEFT JOIN {versions["generation_scores"].table} AS c USING (row_id)
+        SELECT a.generated_review, c.likelihood_ifd, c.judge_scores, c.reward, o.topic_name, a.generated_method,
+            a.content_hash = g.content_hash
+        FROM {versions["augmented"].table} AS a
+        LEFT JOIN {versions["generations"].table} AS g USING (row_id)
+        LEFT JOIN {versions["generation_scores"].table} AS o USING (row_id)
+        LEFT JOIN {versions["generation_scores"].table} AS c ON c.row_id = a.row_id AND c.content_hash = a.content_hash
         WHERE a.row_id = ?::UUID AND a.generated_method IS NOT NULL
         """,
         [row_id],
     )
     if found is None:
         return "", {}
-    review, ifd, judged, reward, topic = found
+    review, ifd, judged, reward, topic, method, as_made = found
+    passed = "passed every gate" if as_made else "passed the gates that ask no model, with the text that people gave it"
+    passed = "there by the word of people" if method == PEOPLE else passed
     evidence = {
         "why": ", ".join(review or []),
         "instruction-following difficulty": ifd,
@@ -355,7 +449,7 @@ def _accepted(con: duckdb.DuckDBPyConnection, row_id: str, versions: dict[str, V
         "reward": reward,
         "topic": topic and f"{topic} (placed there)",
     }
-    return "marked for review" if review else "passed every gate", {k: v for k, v in evidence.items() if v not in (None, "")}
+    return "marked for review" if review else passed, {k: v for k, v in evidence.items() if v not in (None, "")}
 
 
 def _topic(con: duckdb.DuckDBPyConnection, row_id: str, versions: dict[str, Version]) -> dict[str, Any]:
@@ -392,6 +486,17 @@ def _messages(con: duckdb.DuckDBPyConnection, row_id: str, versions: dict[str, V
     if "combined" not in versions:
         return None
     found = _one(con, "SELECT messages FROM combined WHERE row_id = ?::UUID", [row_id])
+    if not found and (made := _as_made(con, row_id, versions)):
+        return made
     if not found and "generations" in versions:
         found = _one(con, "SELECT messages FROM generations WHERE row_id = ?::UUID", [row_id])
+    return messages_of(found[0]) if found else None
+
+
+def _as_made(con: duckdb.DuckDBPyConnection, row_id: str, versions: dict[str, Version]) -> list[Message] | None:
+    """What a row that was made says, as it is there: people may have given it another text."""
+    if "augmented" not in versions:
+        return None
+    own = f"SELECT content_hash FROM {versions['augmented'].table} WHERE row_id = ?::UUID"
+    found = _one(con, f"SELECT messages FROM ({own}) JOIN store.contents USING (content_hash)", [row_id])
     return messages_of(found[0]) if found else None

@@ -349,9 +349,13 @@ BORROWED: dict[str, dict[str, set[str]]] = {
         "rewards": {"model"},
         "embeddings": {"model", "windows"},
     },
-    "augmented": {
+    "augmented": {  # what people wrote goes through the gates of generation_checks there
         "scored": {"thresholds"},
+        "combined": {"masks"},
+        "rule_hits": {"skip", "actions"},
         "deduped": {"near", "threshold", "permutations", "keep_if_numbers_differ", "compare"},
+        "contamination_candidates": {"strength", "score", "numbers"},
+        "decontaminated": {"ngram", "coverage", "paraphrases"},
     },
 }
 

@@ -30,12 +30,13 @@ from sft_assets.staleness import DATA
 PROCESS_TAG = "sft/process"
 REVIEWED = ("combined", "deduped", "decontaminated", "scored", "clustered", "augmented")  # states that apply people's decisions
 REVIEWS: Mapping[str, str] = {f"{state}_reviews": state for state in REVIEWED}  # an input each: a decision makes one stale
+SAID = "reviews"  # all that people said, applied or not: the report tells of it
 INPUTS: Mapping[str, str] = {  # where in the data folder each lies
     "source_files": "sources",
     "benchmark_files": "benchmarks",
     "document_files": "documents",
     "evaluation_files": "evaluations",
-    **dict.fromkeys(REVIEWS, "reviews.jsonl"),
+    **dict.fromkeys((*REVIEWS, SAID), "reviews.jsonl"),
 }
 GENERATED = "# Written by `sft init` and kept right by sft; take this line out to keep your own changes.\n"
 
@@ -153,6 +154,8 @@ def input_version(folder: Folder, name: str, ask: bool = True) -> str:
     """
     if name in REVIEWS:
         return reviews.version(folder, REVIEWS[name])
+    if name == SAID:
+        return reviews.read(folder).whole
     version = folder.version(folder.root / INPUTS[name])
     if name not in ("source_files", "benchmark_files") or not _names_places(folder):
         return version
@@ -198,6 +201,8 @@ def observations(folder: Folder, instance: DagsterInstance, ask: bool = True) ->
         if observed_version(instance, name) != version:
             if name in REVIEWS:
                 metadata = {"decisions": len(reviews.read(folder).of(REVIEWS[name]))}
+            elif name == SAID:
+                metadata = {"lines": len(reviews.read(folder).log)}
             else:
                 sizes = [p.stat().st_size for p in input_files(folder, INPUTS[name]) if p.is_file()]
                 metadata = {"files": len(sizes), "bytes": sum(sizes)}

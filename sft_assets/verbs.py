@@ -13,7 +13,7 @@ from __future__ import annotations
 import getpass
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from sft_assets.decontaminated.check import Check
     from sft_assets.exported.finished import Finished
     from sft_assets.models.door import Spent
+    from sft_assets.reviews.importing import Imported
+    from sft_assets.reviews.lessons import Lessons
     from sft_assets.reviews.selection import Selected
     from sft_assets.scored.judgements.check import Check as JudgeCheck
 
@@ -143,6 +145,43 @@ def select(space: Workspace, file: str, decision: str, why: str, reviewer: str |
         raise SftError("nobody is logged in by name here: say --reviewer NAME") from None
     house, name = warehouse(space.folder, space.recipe), "standard input" if file == "-" else file
     return selection.select(house, space.folder, STATES, name, text, cast("selection.Wanted", decision), why, by)
+
+
+def import_answers(
+    space: Workspace, file: Path, reviewer: str | None = None, what_fits: bool = False, wait: float | None = None
+) -> Imported:
+    """Record what people answered to the items of queues (see `reviews.importing`).
+
+    reviewer: who answered, where the file does not say. what_fits: record the others where some are refused. wait: seconds to
+    wait for whoever is writing the database.
+
+    Raises:
+        SftError: it is no file of answers, or some were refused; nothing was recorded.
+    """
+    from sft_assets.reviews import importing
+
+    house = warehouse(space.folder, space.recipe)
+    house = house if wait is None else replace(house, wait=wait)
+    return importing.import_answers(house, space.folder, STATES, file, reviewer, what_fits)
+
+
+def try_suggestions(folder: Folder, found: Lessons, wait: float | None = None) -> dict[str, tuple[int, int] | SftError]:
+    """What would come of the thresholds that people suggest (see `reviews.lessons`), by signal: the rows that the state would
+    keep without it and with it, what people decided being applied to both; or why that cannot be said."""
+    from sft_assets.what_if import changed_recipe, what_if
+
+    recipe, tried = Recipe.load(folder.recipe), dict[str, tuple[int, int] | SftError]()
+    without: dict[str, int] = {}
+    for one in (one for one in found.suggestions if one.threshold):
+        name, asset = one.signal.state, asset_named(one.signal.state)
+        try:
+            if name not in without:
+                without[name] = what_if(asset, folder, recipe, wait).counts["kept"][1]
+            changed = changed_recipe(recipe, name, [one.assignment])
+            tried[one.signal.name] = without[name], what_if(asset, folder, changed, wait).counts["kept"][1]
+        except SftError as error:
+            tried[one.signal.name] = error
+    return tried
 
 
 def export(

@@ -19,13 +19,13 @@ from pydantic import ValidationError
 from sft_assets.asset import Asset, warehouse
 from sft_assets.errors import SftError, did_you_mean
 from sft_assets.folder import Folder
-from sft_assets.recipe import BORROWED, Recipe, model_at
+from sft_assets.recipe import Recipe, model_at
 from sft_assets.runs import INPUTS, input_version
 from sft_assets.warehouse import Build
 from sft_assets.warehouse.versions import read_versions
 
 SAMPLE = 10
-READS = {"scored": ("rule_hits",), "augmented": tuple(BORROWED["augmented"])}  # what a state reads of other sections
+READS = {"scored": ("rule_hits",), "augmented": ("scored", "deduped")}  # what a state reads of other sections
 
 
 @dataclass

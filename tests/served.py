@@ -115,9 +115,9 @@ def serve(folder: Folder, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def served(folder: Folder, *options: str, token: str | None = None) -> Iterator[Served]:
+def served(folder: Folder, *options: str, token: str | None = None, port: int | None = None) -> Iterator[Served]:
     """A server that answers and has loaded the graph; ended when the block is left, if it still runs."""
-    port, log = free_port(), folder.root.parent / f"serve-{len(options)}.log"
+    port, log = port or free_port(), folder.root.parent / f"serve-{len(options)}.log"
     command = [
         sys.executable,
         "-m",

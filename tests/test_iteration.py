@@ -9,11 +9,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import dagster as dg
 import pytest
 
-from sft_assets import verbs
+from sft_assets import reviews, verbs
 from sft_assets.asset import Asset, state, warehouse
 from sft_assets.automation import JOB, WATCHES, sensor
 from sft_assets.definitions import ASSETS, STATES, definitions
@@ -122,6 +123,7 @@ def test_a_new_benchmark_stops_where_nothing_leaks(folder: Folder) -> None:
         "decontaminated",
         "contamination_judgements",
         "generation_checks",
+        "augmented",
         "report",
     ]
 
@@ -187,6 +189,13 @@ def test_a_section_of_the_recipe_makes_stale_only_the_assets_that_use_it(
     ran = [*ran, "report"] if ran else []  # it shows the recipe
     assert list(Workspace.open(folder.root).plan()) == ran
     assert run(folder) == ran  # the content came out equal: nothing below ran
+    assert run(folder) == []
+
+
+def test_what_people_say_that_no_state_applies_is_told_in_the_report(folder: Folder) -> None:
+    reviews.append(folder, [reviews.decided(UUID(int=1), UUID(int=2), "scored", "skip", "not my field", "ann", queue="q")])
+    assert Workspace.open(folder.root).plan() == {"report": ["new data in reviews"]}
+    assert run(folder) == ["report"]
     assert run(folder) == []
 
 

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from sft_assets import show
+from sft_assets import reviews, show
 from sft_assets.errors import SftError
 from sft_assets.folder import Folder
 from sft_assets.scored.judgements.check import Check, Line
 from sft_assets.scored.judgements.statistics import Figure, kappa, share, spearman
 from sft_assets.show import console
 from sft_assets.verbs import Workspace, check_judge
-from tests.conftest import put, say
+from tests.conftest import put, rows, say
 from tests.model_server import Answer, ModelServer, Request, chat
 from tests.test_judgements import MODEL, row, server  # noqa: F401  # a fixture
 
@@ -124,6 +124,31 @@ def test_a_judge_that_likes_length_is_found_out(judged: tuple[Folder, ModelServe
 
     lines = measured(judged[0], of_length, judged[1])
     assert value(lines["length bias"]) > 0.6
+
+
+def test_a_judge_is_held_against_what_people_decided(judged: tuple[Folder, ModelServer]) -> None:
+    folder, server = judged  # noqa: F811
+    what = "agreement with what people decided"
+
+    def of_years(request: Request) -> Answer:
+        if "Which one is better?" in request.last:
+            return fair(request)
+        return grade(1 if re.search(r"the year \d+[13579] the", request.last) else 4)
+
+    assert measured(folder, of_years, server)[what].figure is None  # nobody did
+    sql = "SELECT row_id, content_hash, score > 2 FROM judgements JOIN scored USING (content_hash)"
+    found = rows(folder, f"{sql} WHERE contains(messages[1].content, 'in the year') ORDER BY row_id")
+    high = [i for i, (*_, good) in enumerate(found) if good]
+    low = [i for i, (*_, good) in enumerate(found) if not good]
+    assert (len(high), len(low)) == (12, 12)
+    reviews.append(folder, [reviews.decided(*found[0][:2], "deduped", "keep", "it is no duplicate", "ann")])
+    for others, expected in (([], 1), (range(24), -1), ([high[0], low[0]], 5 / 6)):  # where people see it the other way
+        reviews.append(folder, [
+            reviews.decided(row_id, content, "scored", "keep" if good != (i in others) else "drop", "so it is", "ann")
+            for i, (row_id, content, good) in enumerate(found)
+        ])  # fmt: skip
+        lines = {line.what: line for line in check_judge(Workspace.open(folder.root), say=lambda _: None).lines}
+        assert lines[what].figure == pytest.approx((expected, lines[what].figure.low, lines[what].figure.high, 24))  # type: ignore[union-attr]
 
 
 def test_replies_that_cannot_be_read_are_counted(judged: tuple[Folder, ModelServer]) -> None:

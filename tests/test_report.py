@@ -10,9 +10,11 @@ from html import unescape
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from sft_assets import reviews
 from sft_assets.asset import warehouse
 from sft_assets.definitions import ASSETS, asset_named
 from sft_assets.errors import LawBroken
@@ -26,6 +28,7 @@ from sft_assets.report.reasons import MEANINGS, meaning
 from sft_assets.report.sections.funnel import _place_unknown
 from sft_assets.report.sections.recipe import _without_secrets
 from sft_assets.runs import INPUTS
+from sft_assets.scored.judgements.statistics import share
 from sft_assets.staleness import causes_of
 from sft_assets.warehouse import Version
 from sft_assets.warehouse.opening import STATES
@@ -223,6 +226,40 @@ def test_scores_are_counted_whole_with_their_thresholds_and_people_are_heard(tol
     assert "drop above 1.1" in charts["ifd"] and "review below 2" in charts["accuracy"]
     assert figures(folder, "decisions") == {("scored", "ann <b>", "keep"): 2}
     assert "it is &lt;i&gt;right&lt;/i&gt;" in page
+
+
+def answered(folder: Folder, about: str, answers: str, state: str, queue: str = "20260102T030405Z-00000001") -> None:
+    """What ann, then bob, say of rows that were drawn at random: 'keep+drop keep'. The rows are none of the folder's."""
+    at = len(reviews.read(folder).log)
+    for number, said in enumerate(answers.split()):
+        row = UUID(int=at + number)
+        for name, verdict in zip(("ann <b>", "bob"), said.split("+"), strict=False):
+            reviews.append(folder, [
+                reviews.decided(row, row, state, verdict, "so it is", name, queue=queue, tool="page", about=about, audit=True)
+            ])  # type: ignore[arg-type]  # fmt: skip
+
+
+def test_what_people_teach_is_told_with_its_intervals(told: tuple[Folder, str], tmp_path: Path) -> None:
+    folder = Folder.at(shutil.copytree(told[0].root, tmp_path / "data", symlinks=True))
+    answered(folder, "kept", "keep keep keep drop+drop keep+drop", "scored")
+    answered(folder, "deduped near_duplicate", "drop+drop drop drop keep+keep skip", "deduped")
+    answered(folder, "deduped near_duplicate", "drop drop", "deduped", queue="20260103T030405Z-00000002")
+    before = now(folder, "report").number
+    build(folder, report)
+    assert now(folder, "report").number > before  # though no row is another one
+    found = figures(folder, "decisions")
+    assert (found["audit kept", "", "right"], found["audit kept", "", "rows"]) == (3, 4)  # the draw counts for nothing
+    assert (found["audit deduped near_duplicate", "", "right"], found["audit deduped near_duplicate", "", "rows"]) == (5, 6)
+    page = folder.report.read_text("utf-8").split('id="decisions"')[1].split("</section>")[0]
+    shown = text_of(page)
+    one = share(3, 4)
+    assert one
+    assert f"kept 3 of 4 right, 75.0 % ({100 * one.low:.1f} % to {100 * one.high:.1f} %) · 1 undecided" in shown
+    assert f"drop or mend 25.0 % ({100 - 100 * one.high:.1f} % to {100 - 100 * one.low:.1f} %) of the rows that stay" in shown
+    assert "dropped in deduped: near duplicate 5 of 6 right" in shown
+    assert "ann <b> 11 1 3 of 3" in shown and "<b>" not in page
+    assert "ann <b> keep, bob drop" in shown
+    assert build(folder, report)[0].number == now(folder, "report").number
 
 
 def test_a_title_of_the_recipe_comes_first(folder: Folder) -> None:

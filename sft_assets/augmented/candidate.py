@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 from sft_assets.record import Kind, Message, digest
 
+PEOPLE = "people"  # in the place of a method and of a gate: who decided, and who made pairs of rows that they compared
+
 
 class Cell(NamedTuple):
     """A kind of row that may be missing. topic: its id in `topics`, None where there are none. turns: 'single' or 'multi'."""

@@ -5,7 +5,7 @@
 
 A record becomes its row (formats that give several rows hash the row's path into the id), is repaired, checked, masked; what
 cannot be a conversation goes to quarantine, what the mixture leaves out is dropped with its reason. Answers that people wrote
-anew replace those that stood there.
+anew replace those that stood there, and of a pair whose losing answer they prefer the two are swapped.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _groups(build: Build, format_name: str, key: str) -> Iterator[list[Record]]:
 
 @dataclass
 class Answers:
-    """The answers that people wrote anew, by row, and those that were put in."""
+    """The answers that people wrote anew or prefer, by row, and those that were put in."""
 
     by_row: dict[bytes, list[Decision]]
     kinds: Sequence[MaskKind] = ()

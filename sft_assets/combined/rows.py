@@ -3,12 +3,15 @@
 {"instruction": "Mail ann@corp.com", "output": "Done."}
 ->  user "Mail <EMAIL>"  assistant "Done."              edits: masked_email {"place": "turn 1", ...}
 ->  user "Mail <EMAIL>"  assistant "I cannot mail."     edits: reviewed_edit {"reviewer": "ann", "was": "Done.", ...}
+
+{"prompt": "A prime?", "chosen": "9", "rejected": "7"}
+->  user "A prime?"  assistant "7"  rejected "9"        edits: reviewed_swap {"reviewer": "ann", ...}
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -19,7 +22,7 @@ from sft_assets.combined.masking import mask_json, mask_text, mask_turns
 from sft_assets.combined.repairs import Edit, repair
 from sft_assets.combined.text_repairs import repair_turns
 from sft_assets.combined.validation import validate
-from sft_assets.formats import Hints
+from sft_assets.formats import Hints, preference
 from sft_assets.formats.turns import media
 from sft_assets.recipe import MaskKind, Recipe, Repair, Source
 from sft_assets.record import BadRecord, Conversation, Message, content_hash
@@ -109,27 +112,62 @@ def finished(row: Conversation, rules: Rules) -> Row:
 
 
 def with_answers(row: Row, decisions: Iterable[Decision], kinds: Sequence[MaskKind]) -> list[Decision]:
-    """Put into the row the answers that people wrote for the content that it has, each masked; which of them these were.
+    """Put into the row what people decided about the content that it has: answers that they wrote, each masked, and pairs whose
+    two answers they swapped; which of the decisions these were.
 
-    An answer may have been written for what another one before it made of the row.
+    A decision may have been made on what another one before it made of the row.
 
     Raises:
         BadRecord: what comes of it cannot train a model (an edited answer may be the losing one, word for word).
     """
+    applied = put_answers(row, decisions, kinds)
+    if applied:
+        validate(row.conversation)
+    return applied
+
+
+def put_answers(row: Row, decisions: Iterable[Decision], kinds: Sequence[MaskKind]) -> list[Decision]:
+    """The same, unchecked."""
     made, applied = row.conversation, []
     for one in decisions:
-        last = made.messages[-1]
-        if last.role != "assistant" or content_hash(made.messages, made.rejected, made.tools) != one.content_hash.bytes:
-            continue
-        place = f"turn {len(made.messages)}"
-        said = {"place": place, "reviewer": one.reviewer, "why": one.why, "time": one.at, "was": last.content}
-        row.edits.append(Edit("reviewed_edit", orjson.dumps(said).decode(), ""))
-        answer = mask_text(one.answer or "", kinds, place, row.edits)
-        made.messages = [*made.messages[:-1], last._replace(content=answer)]
-        applied.append(one)
-    if applied:
-        validate(made)
+        if content_hash(made.messages, made.rejected, made.tools) == one.content_hash.bytes:
+            change = _edit if one.decision == "edit" else _swap
+            if change(row, one, kinds):
+                applied.append(one)
     return applied
+
+
+def _edit(row: Row, one: Decision, kinds: Sequence[MaskKind]) -> bool:
+    """Put an answer in the place of the last one, if the last turn is one."""
+    made = row.conversation
+    last = made.messages[-1]
+    if last.role != "assistant":
+        return False
+    place = f"turn {len(made.messages)}"
+    row.edits.append(Edit("reviewed_edit", _told(one, place, was=last.content), ""))
+    made.messages = [*made.messages[:-1], last._replace(content=mask_text(one.answer or "", kinds, place, row.edits))]
+    return True
+
+
+def _swap(row: Row, one: Decision, kinds: Sequence[MaskKind]) -> bool:
+    """Make the losing answer of a pair the chosen one. A pair of which nobody could tell afterwards where its answers begin
+    stays as it is."""
+    made = row.conversation
+    if made.kind != "preference" or not made.rejected:
+        return False
+    parts = preference.write(made)
+    prompt, chosen = parts["prompt"], parts["chosen"]
+    swapped = replace(made, messages=[*prompt, *made.rejected], rejected=chosen)
+    if preference.write(swapped)["prompt"] != prompt:
+        return False
+    row.edits.append(Edit("reviewed_swap", _told(one, f"turn {len(prompt) + 1}, rejected turn 1"), ""))
+    made.messages, made.rejected = swapped.messages, swapped.rejected
+    return True
+
+
+def _told(one: Decision, place: str, **more: str) -> str:
+    said = {"place": place, "reviewer": one.reviewer, "why": one.why, "time": one.at, **more}
+    return orjson.dumps(said).decode()
 
 
 def _meta(meta: dict[str, Any], kinds: tuple[MaskKind, ...], edits: list[Edit]) -> str | None:

@@ -18,6 +18,7 @@ from uuid import UUID
 import duckdb
 import orjson
 
+from sft_assets.augmented.candidate import PEOPLE
 from sft_assets.diff.result import Change, Diff, Example, Group, Side
 from sft_assets.diff.sides import chain
 from sft_assets.warehouse.names import identifier, literal
@@ -28,6 +29,7 @@ UNCOMPARED = {"row_id", "content_hash", "source_file", "source_row", "source", "
 HANDED_ON = ("source", "origin", "kind", "label", "license", "language", "meta")  # by combined to every state after it
 # what is said of rows that no ledger tells of
 GONE, OTHER, UNMADE, UNWRITTEN, LOST = "no_record", "other_rows", "not_generated", "not_written", "not_known"
+NOT_COMPARED = "not_compared"  # pairs that people made of two rows
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,10 @@ def _moved(con: duckdb.DuckDBPyConnection, before: Rows, after: Rows, result: Di
         there = {alias: table for alias, table in tables.items() if table}
         joins = " ".join(f"LEFT JOIN {table} AS {alias} USING (row_id)" for alias, table in there.items())
         sources = [f"{alias}.source" for alias in there] or sources
+        for n, side in enumerate((result.after, result.before)):
+            if pairs := _table(side, "augmented"):  # those that people made of two rows are in no other table
+                joins += f" LEFT JOIN {pairs} AS pairs_{n} USING (row_id)"
+                sources.append(f"'generated:' || pairs_{n}.generated_method")
     if left := sorted(set(before.columns) ^ set(after.columns)):
         result.notes.append(f"columns that only one of the two has were not compared: {', '.join(left)}")
     con.execute(f"""
@@ -190,7 +196,10 @@ def _absent(con: duckdb.DuckDBPyConnection, change: Change, here: Side, there: S
         explain(None, None, f"SELECT row_id, '{OTHER}' AS reason, NULL AS evidence FROM ({records})")
     if states and states[0].asset in ("augmented", "exported") and "generations" in here.known:
         why = f"SELECT row_id, '{UNMADE}' AS reason, NULL AS evidence FROM {here.known['generations'].table}"
-        explain(None, None, f"{why} ANTI JOIN {made.table} USING (row_id)" if made else why)
+        explain(None, None, f"{why} AS here ANTI JOIN {made.table} AS there USING (row_id)" if made else why)
+    if "augmented" in here.known:
+        own = f"SELECT row_id, '{NOT_COMPARED}' AS reason, NULL AS evidence FROM {here.known['augmented'].table}"
+        explain(None, None, f"{own} WHERE generated_method = '{PEOPLE}'")
     explain(None, None, f"SELECT row_id, '{LOST}' AS reason, NULL AS evidence FROM moved")
 
 

@@ -20,7 +20,7 @@ from sft_assets.asset import state
 from sft_assets.errors import SftError
 from sft_assets.exported import loaders
 from sft_assets.exported.card import card
-from sft_assets.exported.facts import GENERATED, Facts, facts_of, lineage, sources_of
+from sft_assets.exported.facts import GENERATED, OF_PEOPLE, Facts, facts_of, lineage, sources_of
 from sft_assets.exported.folder import partial_folder, publish, retire, sync
 from sft_assets.exported.funnel import funnel
 from sft_assets.exported.licenses import data_digest, licensing, refusal
@@ -128,7 +128,8 @@ def _known_sources(build: Build, recipe: Recipe, states: list[Version]) -> set[s
     """Every source that there is, was read, or may come of a method."""
     named = [f"SELECT source FROM {v.table}" for v in states if v.asset in ("raw", "combined")]
     rows = build.con.execute(f"SELECT DISTINCT source FROM ({' UNION ALL '.join(named)}) WHERE source IS NOT NULL").fetchall()
-    return {*(name for (name,) in rows), *(s.name for s in recipe.sources), *(GENERATED + m for m in Methods.model_fields)}
+    made = {OF_PEOPLE, *(GENERATED + method for method in Methods.model_fields)}
+    return {*(name for (name,) in rows), *(s.name for s in recipe.sources), *made}
 
 
 def _choose(build: Build, recipe: Recipe) -> None:

@@ -23,7 +23,7 @@ import pyarrow as pa
 import yaml
 
 from sft_assets import __version__
-from sft_assets.exported.facts import GENERATED, Facts
+from sft_assets.exported.facts import GENERATED, OF_PEOPLE, Facts
 from sft_assets.exported.files import Part
 from sft_assets.exported.licenses import NO_ADVICE, known, read, terms
 from sft_assets.exported.splits import SPLITS
@@ -100,9 +100,10 @@ def licenses(held: Iterable[str]) -> dict[str, Any]:
 
 
 def _annotations(facts: Facts) -> list[str]:
-    """Who wrote the answers: they came with the sources, models made them, or people of the team corrected them."""
-    made = [s.name.startswith(GENERATED) for s in facts.sources]
-    words = {"found": not all(made), "machine-generated": any(made), "expert-generated": facts.edited > 0}
+    """Who wrote the answers: they came with the sources, models made them, or people of the team corrected or compared them."""
+    made = [s.name.startswith(GENERATED) and s.name != OF_PEOPLE for s in facts.sources]
+    by_people = facts.edited > 0 or any(s.name == OF_PEOPLE for s in facts.sources)
+    words = {"found": not all(made), "machine-generated": any(made), "expert-generated": by_people}
     return [word for word, holds in words.items() if holds] or ["no-annotation"]
 
 
@@ -119,7 +120,7 @@ def _tags(facts: Facts) -> list[str]:
     tags = ["instruction-tuning", "conversational", "sft", "trl"]
     if facts.counts.get("preference"):
         tags.append("preference")
-    if any(s.name.startswith(GENERATED) for s in facts.sources):
+    if any(s.name.startswith(GENERATED) and s.name != OF_PEOPLE for s in facts.sources):
         tags.append("synthetic")
     if any("tool_calls" in str(c.schema) for c in facts.configs if c.schema is not None):
         tags.append("tool-calling")

@@ -13,6 +13,7 @@ from typing import Any
 
 import duckdb
 
+from sft_assets.augmented.candidate import PEOPLE
 from sft_assets.exported.licenses import Licensing, licensing
 from sft_assets.exported.splits import SPLITS
 from sft_assets.exported.tokens import Counter
@@ -22,6 +23,7 @@ from sft_assets.warehouse import Build, Version
 from sft_assets.warehouse.versions import read_versions
 
 GENERATED = "generated:"  # how the sources of rows begin that models made
+OF_PEOPLE = GENERATED + PEOPLE  # but for this: pairs of rows that people compared
 
 
 @dataclass(frozen=True)
@@ -142,14 +144,14 @@ def _came_from(recipe: Recipe, sources: Sequence[Source]) -> list[str]:
 
 def _edited(build: Build, states: Sequence[Version]) -> int:
     """How many of the exported rows have an answer that people wrote."""
-    combined = next((v.number for v in states if v.asset == "combined"), None)
+    numbers = {v.asset: v.number for v in states}
     return int(
         build.con.execute(
             f"""
             SELECT count(DISTINCT row_id) FROM store.reviewed SEMI JOIN {build.table} USING (row_id)
-            WHERE asset = 'combined' AND version = ? AND decision = 'edit'
+            WHERE (asset, version) IN (('combined', ?), ('augmented', ?)) AND decision = 'edit'
             """,
-            [combined],
+            [numbers.get("combined"), numbers.get("augmented")],
         ).fetchall()[0][0]
     )
 

@@ -92,7 +92,7 @@ def _shown(recipe: Recipe) -> str:
     return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()[:10]
 
 
-@model_evidence(TABLE, deps=("source_files", *STATES, *EVIDENCE), code=2, digest=_shown)
+@model_evidence(TABLE, deps=("source_files", "reviews", *STATES, *EVIDENCE), code=3, digest=_shown)
 def report(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
     """Where the rows came from and where they went, by state, source and reason, with examples: a page that can be sent."""
     with evidence.reading() as con:

@@ -57,6 +57,13 @@ def bar(pieces: Sequence[Piece], most: float, height: int = 20) -> Markup:
     return _box(height, "bar", *rects)
 
 
+def interval(value: float, low: float, high: float, says: str, height: int = 20) -> Markup:
+    """A share with its interval, on a line from 0 to 1."""
+    spread = tag("rect", tag("title", says), class_="s0 ribbon", x=WIDE * low, y=0, width=WIDE * (high - low), height=height)
+    at = min(max(WIDE * value - 3, 0.0), WIDE - 6)
+    return _box(height, "bar", spread, tag("rect", tag("title", says), class_="s0", x=at, y=0, width=6, height=height))
+
+
 class Flow(NamedTuple):
     """A ribbon from a place of the bar above to one of the bar below: both begin there and are as wide."""
 

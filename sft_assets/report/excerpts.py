@@ -62,7 +62,7 @@ def excerpts(scope: Scope, row_ids: Iterable[UUID]) -> dict[UUID, Excerpt]:
                 SELECT row_id, source, content_hash, NULL::JSON AS draft
                 FROM {scope.table("combined")} SEMI JOIN wanted USING (row_id)
                 UNION ALL
-                SELECT row_id, source, content_hash, draft FROM {scope.table("generations")} SEMI JOIN wanted USING (row_id)
+                SELECT row_id, source, content_hash, draft FROM {scope.made} SEMI JOIN wanted USING (row_id)
             )
             SELECT row_id, source, draft,
                 left(list_filter(messages, lambda m: m.role = 'user')[1].content, {2 * CHARS}),
@@ -91,7 +91,7 @@ def whole_texts(scope: Scope, row_ids: Collection[UUID]) -> dict[UUID, str]:
             SELECT row_id, left({said.format(READ)}, {READ})
             FROM (
                 SELECT row_id, content_hash FROM {scope.table("combined")}
-                UNION ALL SELECT row_id, content_hash FROM {scope.table("generations")}
+                UNION ALL SELECT row_id, content_hash FROM {scope.made}
             )
             SEMI JOIN wanted USING (row_id) JOIN store.contents USING (content_hash)
         """)

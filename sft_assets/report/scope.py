@@ -71,9 +71,23 @@ class Scope:
             self.con.unregister(name)
 
     @property
+    def made(self) -> str:
+        """Generated rows, with the text that people gave them if they did, and pairs that people made: row_id, content_hash,
+        source, kind, license, language and draft, as a FROM clause."""
+        generations, augmented = self.table("generations"), self.table("augmented")
+        return f"""(
+            SELECT row_id, coalesce(a.content_hash, g.content_hash) AS content_hash, source, kind, license, language, draft
+            FROM {generations} AS g LEFT JOIN {augmented} AS a USING (row_id)
+            UNION ALL
+            SELECT row_id, content_hash, 'generated:' || generated_method, generated_by ->> 'kind', generated_by ->> 'license',
+                generated_by ->> 'language', NULL
+            FROM {augmented} ANTI JOIN {generations} USING (row_id) WHERE generated_method IS NOT NULL
+        )"""
+
+    @property
     def names(self) -> str:
         """Row ids and sources of all rows, those of the sources and generated ones, as a FROM clause."""
-        made = f" UNION ALL SELECT row_id, source FROM {self.table('generations')}" if "generations" in self.versions else ""
+        made = f" UNION ALL SELECT row_id, source FROM {self.made}" if "generations" in self.versions else ""
         return f"(SELECT row_id, source FROM {self.table('combined')}{made})"
 
 

@@ -2,6 +2,9 @@
 
 decisions.py   D/reviews.jsonl, one decision a line            counting.py    which of them count, where reviewers differ
 applying.py    how a state applies those that it is to apply   selection.py   `sft select`: one decision about many rows
+importing.py   answers to a queue become decisions             checking.py    what an answer has to be, current.py: its row
+answers.py     the shape of an answer in a file                readers.py     JSON lines, CSV and other tools' exports
+lessons.py     what people teach: agreement.py, of reviewers, precision.py, of the pipeline, and thresholds.py
 """
 
 from sft_assets.reviews.applying import KEPT, apply, record

@@ -47,12 +47,13 @@ def apply(build: Build, folder: Folder) -> dict[UUID, Decision]:
 
 def record(build: Build, decisions: Iterable[Decision], applied: Sequence[Decision], there: Iterable[UUID]) -> None:
     """Put the applied ones among these decisions into the ledger, and count the others in the report. there: which of their
-    rows came in."""
-    rows, came = {d.row_id for d in decisions}, set(there)
+    rows came in; a comparison of two rows needs both."""
+    subjects, came = {d.subject for d in decisions}, set(there)
+    here = {subject for subject in subjects if came.issuperset(subject)}
     counts = {
         "applied": len(applied),
-        "content_changed": len(rows & came - {d.row_id for d in applied}),
-        "row_gone": len(rows - came),
+        "content_changed": len(here - {d.subject for d in applied}),
+        "row_gone": len(subjects - here),
     }
     build.notes["reviews"] = counts
     if counts["content_changed"]:

@@ -20,7 +20,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -97,6 +97,11 @@ class Decision(BaseModel):
         return self.row_id, self.content_hash, self.other, self.state
 
     @property
+    def subject(self) -> tuple[UUID, ...]:
+        """The row that it is about, or the two."""
+        return (self.row_id,) if self.other is None else (self.row_id, self.other)
+
+    @property
     def item(self) -> tuple[str, UUID, UUID, UUID | None]:
         """What was asked about, of a queue: several reviewers may have answered it."""
         return self.queue, self.row_id, self.content_hash, self.other
@@ -151,6 +156,11 @@ class Reviews:
         if state not in self._versions:
             self._versions[state] = hashlib.sha256(b"".join(d.line for d in self.of(state))).hexdigest()
         return self._versions[state]
+
+    @cached_property
+    def whole(self) -> str:
+        """A hash over all of them, whether anything applies them or not."""
+        return hashlib.sha256(b"".join(one.line for one in self.log)).hexdigest()
 
     @property
     def warning(self) -> str:
@@ -213,9 +223,14 @@ def _is_json(line: bytes) -> bool:
     return True
 
 
+@lru_cache(maxsize=1 << 16)  # a page reads the file again for every decision, and most of it is as it was
+def _of_line(line: bytes) -> Decision:
+    return Decision.model_validate_json(line)
+
+
 def _decision(path: Path, number: int, line: bytes) -> Decision:
     try:
-        return Decision.model_validate_json(line)
+        return _of_line(line)
     except ValidationError as error:
         wrong = error.errors()[0]
         place = ".".join(map(str, wrong["loc"]))

@@ -222,7 +222,7 @@ def _tidy(given: str) -> str:
 def _found(con: duckdb.DuckDBPyConnection, given: Sequence[str], versions: Mapping[str, Version]) -> list[list[UUID]]:
     """The ids that begin with each of these: at most two, and none where fewer than LEAST characters are given."""
     con.register("given", pa.table({"place": range(len(given)), "prefix": pa.array(given, pa.string())}))
-    tables = [versions[name].table for name in ("raw", "combined", "generations") if name in versions]
+    tables = [versions[name].table for name in ("raw", "combined", "generations", "augmented") if name in versions]
     known = " UNION ".join(f"SELECT row_id FROM {table}" for table in tables) + " UNION SELECT row_id FROM dropped"
     rows = con.execute(f"""
         SELECT place, list(row_id ORDER BY row_id)[:2]
@@ -247,6 +247,9 @@ def stands_of(
     if "generations" in versions:
         sql = f"SELECT row_id, content_hash FROM {versions['generations'].table} SEMI JOIN chosen USING (row_id)"
         made = dict(con.execute(sql).fetchall())
+    if "augmented" in versions:  # with the text that people gave a generated row, and pairs that they made
+        sql = f"SELECT row_id, content_hash FROM {versions['augmented'].table} SEMI JOIN chosen USING (row_id)"
+        made |= dict(con.execute(f"{sql} WHERE generated_method IS NOT NULL").fetchall())
     gone: dict[UUID, tuple[str, str]] = {}
     order: dict[Any, int] = {state: place for place, state in enumerate(states)}
     dropped = con.execute("SELECT row_id, state, reason FROM dropped SEMI JOIN chosen USING (row_id)").fetchall()

@@ -2,6 +2,7 @@
 
 http://127.0.0.1:3000/        the Dagster UI     ui.py      with the daemon, over one code server
 http://127.0.0.1:3000/start   where to begin     pages.py   with links to /report, /map and /card
+http://127.0.0.1:3000/review  people decide      review/    one row at a time, by keyboard
 everything                    is checked by      guard.py   for Dagster's server asks nobody who they are
                               started, stopped   server.py  one instance on a folder, and any number of viewers
 """

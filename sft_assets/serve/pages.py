@@ -3,6 +3,7 @@
     /start    links to everything, and what is to be said of the recipe, with a button that loads it
     /report   D/report.html as it is; where it is not there yet, a page that says how to make it
     /map      D/map.html
+    /review   one row at a time, for people to decide about (review/)
 
 Report and map run scripts of their own, over text of the data: they are served in a sandbox, where they have no access to this
 server. What they may do besides is said in the files themselves, and repeated as a header.
@@ -25,6 +26,8 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from sft_assets.folder import Folder
+from sft_assets.reviews.queue import names
+from sft_assets.serve import review
 from sft_assets.serve.guard import Rules
 from sft_assets.serve.ui import Location, read_recipe
 
@@ -60,7 +63,7 @@ def with_pages(app: ASGIApp, location: Location, rules: Rules) -> ASGIApp:
             await run_in_threadpool(location.reload)
         return RedirectResponse("/start", 303)
 
-    routes = [Route("/start", start), Route(RELOAD, reload, methods=["POST"])]
+    routes = [Route("/start", start), Route(RELOAD, reload, methods=["POST"]), *review.routes(folder, rules)]
     for path, file, *_ in FILES:
         routes += [
             Route(p, _shown(folder, path, file)) for p in dict.fromkeys((path, path.removesuffix(".png") + Path(file).suffix))
@@ -107,12 +110,16 @@ def _start(location: Location, rules: Rules) -> str:
         _item("/", "The Dagster UI", "the states with their numbers, checks and runs"),
         _item("/asset-groups", "The lineage", "the graph of the states, and what of it is stale"),
     ]
+    if queues := len(names(folder)):
+        items.append(_item("/review", "Review rows", f"one at a time, from {queues:,} queue{'s' if queues > 1 else ''}"))
+    else:
+        items.append(_missing("Review rows", "has no queue yet", _command(folder, "sft review export")))
     for path, file, name, what, command in FILES:
         try:
             made = (folder.root / file).stat().st_mtime
             items.append(_item(path, name, f"{what} ({time.strftime('%Y-%m-%d %H:%M', time.localtime(made))})"))
         except OSError:
-            items.append(f"<li><b>{name}</b> is not there yet<br><small><code>{_command(folder, command)}</code></small></li>")
+            items.append(_missing(name, "is not there yet", _command(folder, command)))
     export = folder.exports / "latest"
     where = f"<p>The newest export is in <code>{html.escape(str(export.resolve()))}</code></p>" if export.exists() else ""
     return f"<ul>{''.join(items)}</ul>{_recipe(location, rules)}{where}{VIEWER if rules.read_only else ''}"
@@ -123,6 +130,10 @@ VIEWER = "<p>This server is read-only: it starts no run, no sensor and no schedu
 
 def _item(path: str, name: str, what: str) -> str:
     return f'<li><a href="{path}">{name}</a><br><small>{html.escape(what)}</small></li>'
+
+
+def _missing(name: str, how: str, command: str) -> str:
+    return f"<li><b>{name}</b> {how}<br><small><code>{command}</code></small></li>"
 
 
 def _recipe(location: Location, rules: Rules) -> str:

@@ -31,6 +31,14 @@ def known(number: float | None) -> str:
     return f"{number:,}" if isinstance(number, int) else f"{number:,.4f}".rstrip("0").rstrip(".")
 
 
+def size(number: int) -> str:
+    """Bytes for people: 812 bytes, 3.1 kB, 80.2 MB."""
+    value, units = float(number), ["bytes", "kB", "MB", "GB", "TB"]
+    while value >= 1000 and len(units) > 1:
+        value, units = value / 1000, units[1:]
+    return f"{value:,.0f} {units[0]}" if units[0] == "bytes" or value >= 100 else f"{value:,.1f} {units[0]}"
+
+
 def turns(title: str, messages: Any) -> None:
     if not messages:
         return

@@ -22,6 +22,7 @@ UNTOLD = {
     "no_record": ("their records are no longer in the sources", "their records are new in the sources"),
     "other_rows": ("their records give other rows now", "their records gave other rows before"),
     "not_generated": ("they are no longer among the generations", "they were generated since"),
+    "not_compared": ("people's comparison of two rows does not make them any more", "people compared two rows since"),
     "not_written": ("the formats of the export hold no such rows", "the formats of the earlier export held no such rows"),
     "not_known": ("why is not known: the versions are not kept", "why is not known: the versions are not kept"),
 }

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sft_assets.show import console
-from sft_assets.show.console import plain
+from sft_assets.show.console import plain, size
 
 if TYPE_CHECKING:
     from sft_assets.exported.finished import Finished
@@ -14,16 +14,6 @@ if TYPE_CHECKING:
     from sft_assets.exported.preview import Piece, Preview
 
 MANY = 12  # names that are shown
-
-
-def size(n: int) -> str:
-    """Bytes for people: 812 B, 3.1 kB, 80.2 MB."""
-    value, unit = float(n), "B"
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000 or unit == "GB":
-            break
-        value /= 1000
-    return f"{n} B" if unit == "B" else f"{value:,.1f} {unit}"
 
 
 def finished(found: Finished) -> None:

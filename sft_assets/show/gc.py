@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from sft_assets.show import console
-from sft_assets.show.console import plain
+from sft_assets.show.console import plain, size
 
 if TYPE_CHECKING:
     from sft_assets.gc import Garbage
@@ -34,11 +34,3 @@ def garbage(found: Garbage) -> None:
 
 def collected(won: int) -> None:
     console.out.print(f"the disk has won {size(won)}" if won > 0 else "the disk has won nothing")
-
-
-def size(number: int) -> str:
-    """Bytes for people."""
-    value, units = float(number), ["bytes", "kB", "MB", "GB", "TB"]
-    while value >= 1000 and len(units) > 1:
-        value, units = value / 1000, units[1:]
-    return f"{value:,.0f} {units[0]}" if units[0] == "bytes" or value >= 100 else f"{value:,.1f} {units[0]}"

@@ -130,6 +130,7 @@ class Build:
     say: Callable[[str], None] = lambda text: None
     records_in: int = 0
     created: int = 0
+    made: str = ""  # a temporary table of rows that the state makes itself: row_id and content_hash
     notes: dict[str, Any] = field(default_factory=dict)
     _dropped: list[tuple[bytes, str, str]] = field(default_factory=list)
     _edits: list[tuple[bytes, str, str | None, str | None]] = field(default_factory=list)
@@ -189,8 +190,9 @@ class Build:
     def came(self) -> str:
         """The rows that came in, those that the state adds among them: row_id and content_hash, as a FROM clause."""
         assert self.spec.after is not None
-        sources = [self.spec.after, *([self.spec.creates.asset] if self.spec.creates else [])]
-        return "(" + " UNION ALL ".join(f"SELECT row_id, content_hash FROM {self.of(name)}" for name in sources) + ")"
+        tables = [self.of(self.spec.after), *([self.of(self.spec.creates.asset)] if self.spec.creates else [])]
+        tables += [self.made] if self.made else []
+        return "(" + " UNION ALL ".join(f"SELECT row_id, content_hash FROM {table}" for table in tables) + ")"
 
     def value(self, sql: str) -> Any:
         """The one value of a query."""

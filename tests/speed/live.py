@@ -8,19 +8,19 @@ whether the export is as it was.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
 import time
 from pathlib import Path
 
+import duckdb
 import yaml
 from rich.console import Console
 
 from sft_assets.folder import Folder
 from sft_assets.verbs import Workspace
-from tests.served import served, wait_for
+from tests.served import served, sources, wait_for
 from tests.test_live import sensor_state
 
 BUNDLED = Path(__file__).parents[2] / "data"
@@ -47,12 +47,13 @@ def main() -> None:
             sensor_state(server, "startSensor")
             before = latest.resolve()
             start = time.monotonic()
-            new = [{"instruction": f"Name the port of city {n}.", "output": f"The port of city {n} lies north."} for n in range(20)]
-            (folder.sources / "new.jsonl").write_text("".join(json.dumps(record) + "\n" for record in new))
+            sources(folder, "new.jsonl", 20)
             wait_for(lambda: latest.resolve() != before, PATIENCE, "the export with the new rows")
             Console().print(f"a new file is exported after {time.monotonic() - start:.0f} s")
-            rows = json.loads((latest / "MANIFEST.json").read_bytes())["sources"]
-            assert any("new" in str(source) for source in rows), rows
+            there = duckdb.sql(
+                f"SELECT count(*) FROM '{latest}/data/*.parquet' WHERE messages::VARCHAR LIKE '%lantern of the harbour%'"
+            )
+            Console().print(f"with {there.fetchall()[0][0]} of its 20 rows in it")
             instance, before = Workspace.open(folder.root).instance, latest.resolve()
             wait_for(lambda: all(run.is_finished for run in instance.get_runs()), PATIENCE, "the run to end")
             known = {run.run_id for run in instance.get_runs()}

@@ -48,8 +48,9 @@ def generated(scope: Scope) -> Section:
 def _methods(scope: Scope) -> list[dict[str, Any]]:
     """What came of each method: rows tried, where they fell, rows accepted, and some of these."""
     found = scope.rows(f"""
-        SELECT g.method, count(*), count(a.row_id), sum(g.cost)
-        FROM {scope.table("generations")} AS g LEFT JOIN {scope.table("augmented")} AS a USING (row_id)
+        SELECT replace(m.source, 'generated:', '') AS method, count(*), count(a.row_id), sum(g.cost)
+        FROM {scope.made} AS m LEFT JOIN {scope.table("augmented")} AS a USING (row_id)
+        LEFT JOIN {scope.table("generations")} AS g USING (row_id)
         GROUP BY ALL ORDER BY 1
     """)
     fell: dict[str, list[tuple[str, int]]] = {}

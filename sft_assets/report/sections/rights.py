@@ -50,7 +50,7 @@ def _exported(scope: Scope) -> str:
             coalesce(c.language, g.language) AS language, coalesce(s.style_language, d.style_language) AS detected
         FROM {scope.table("exported")} AS e
         LEFT JOIN {scope.table("combined")} AS c ON c.row_id = e.row_id
-        LEFT JOIN {scope.table("generations")} AS g ON g.row_id = e.row_id
+        LEFT JOIN {scope.made} AS g ON g.row_id = e.row_id
         LEFT JOIN {scope.table("clustered")} AS s ON s.row_id = e.row_id
         LEFT JOIN {scope.table("generation_scores")} AS d ON d.row_id = e.row_id
     """

@@ -26,7 +26,7 @@ def counts(scope: Scope) -> dict[str, dict[str, int]]:
         SELECT coalesce(c.kind, g.kind), split, count(*)
         FROM {scope.table("exported")} AS e
         LEFT JOIN {scope.table("combined")} AS c ON c.row_id = e.row_id
-        LEFT JOIN {scope.table("generations")} AS g ON g.row_id = e.row_id
+        LEFT JOIN {scope.made} AS g ON g.row_id = e.row_id
         GROUP BY ALL ORDER BY 3 DESC, 1, 2
     """):
         found.setdefault(kind, {})[split] = n

@@ -19,8 +19,8 @@ def summary(scope: Scope) -> Section:
     unread = sum(sum(report.get("quarantined", {}).values()) for report in told.values())
     dropped = sum(sum(report.get("dropped", {}).values()) for report in told.values())
     generated, accepted = scope.rows(f"""
-        SELECT (SELECT count(*) FROM {scope.table("generations")}),
-               (SELECT count(*) FROM {scope.table("generations")} SEMI JOIN {scope.table("exported")} USING (row_id))
+        SELECT (SELECT count(*) FROM {scope.made}),
+               (SELECT count(*) FROM {scope.made} SEMI JOIN {scope.table("exported")} USING (row_id))
     """)[0]
     sources = scope.rows(f"""
         SELECT count(*) FROM (

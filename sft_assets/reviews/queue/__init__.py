@@ -11,6 +11,11 @@
      "signals": {"jaccard": 0.91}, "reviewers": []}
 
 An item is asked about one verdict of the pipeline; where an answer to it is applied is in `Item.place`.
+
+item.py     what an item is, and a queue in its folder        making.py      items of what was picked: texts, marks, signals
+standing.py how the rows stand, as tables to read             questions.py   what is asked of a row, and what may be answered
+kinds.py    what is worth asking about, kind by kind          tables.py      the queue as CSV
+picking.py  which of it, within a budget                      exporting.py   `sft review export`: all of that
 """
 
 from sft_assets.reviews.queue.item import ASKED, Item, Mark, Other, Queue, load, names, newest, save

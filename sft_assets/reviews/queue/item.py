@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -163,14 +164,18 @@ def save(folder: Folder, queue: Queue) -> Path:
     """Write a queue into its folder, which is there whole or not at all. The folder."""
     target = folder.queues / queue.name
     part = folder.queues / f".{queue.name}.part"
-    part.mkdir(parents=True, exist_ok=True)
-    lines = b"".join(orjson.dumps(item.model_dump(mode="json"), option=orjson.OPT_APPEND_NEWLINE) for item in queue.items)
-    (part / FILE).write_bytes(lines)
-    facts = queue.model_dump(mode="json", exclude={"items"}) | {"items": len(queue.items)}
-    (part / FACTS).write_bytes(orjson.dumps(facts, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    for path in (part / FILE, part / FACTS, part):
-        sync(path)
-    part.rename(target)
+    try:
+        part.mkdir(parents=True, exist_ok=True)
+        lines = b"".join(orjson.dumps(item.model_dump(mode="json"), option=orjson.OPT_APPEND_NEWLINE) for item in queue.items)
+        (part / FILE).write_bytes(lines)
+        facts = queue.model_dump(mode="json", exclude={"items"}) | {"items": len(queue.items)}
+        (part / FACTS).write_bytes(orjson.dumps(facts, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        for path in (part / FILE, part / FACTS, part):
+            sync(path)
+        part.rename(target)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
     sync(folder.queues)
     return target
 

@@ -4,7 +4,7 @@
     repeatability      the same score twice  75 %  (53 to 89),  weighted kappa 0.61
     length bias        score and length      0.44  (0.15 to 0.66)
     position bias      the first of two answers is preferred in  71 %  (54 to 83); without bias 50 %
-    agreement          with rules, with likelihood, with labels and pairs of people
+    agreement          with rules, with likelihood, with labels and pairs of people, with what people decided about rows
     cost               0.0003 a kept row
 
 What has to be asked for it goes through the same door: cached, budgeted, and in the ledger as `check_judge`.
@@ -27,6 +27,8 @@ from sft_assets.models.door import Call, Calls, Door, Reply
 from sft_assets.models.prompt import Prompt, load
 from sft_assets.recipe import Recipe
 from sft_assets.record import Message, digest, messages_of, uuids
+from sft_assets.reviews import Decision, read
+from sft_assets.reviews.lessons import about_the_row
 from sft_assets.scored.judgements.rubrics import call, rubrics, score_of
 from sft_assets.scored.judgements.statistics import Figure, kappa, share, spearman
 from sft_assets.scored.wanted import DROPPING
@@ -88,6 +90,7 @@ def check(
         sample = {name: _rows(con, evidence, where, rows) for name, where in KINDS.items()}
         again = _contents(con, [content for content, *_ in judged[:rows]])
         kept = _kept(con, evidence) if "scored" in evidence.parents else 0
+        rewards = _rewards(con, evidence) if "rewards" in evidence.parents else {}
         statuses = dict(
             con.execute(
                 f"SELECT status, count(*) FROM {evidence.of('judgements')} WHERE rubric = ? GROUP BY 1 ORDER BY 1",
@@ -107,6 +110,10 @@ def check(
     lengths = [(score, chars) for _, score, chars, _, _ in judged]
     by_rules = [(score <= middle, hit) for _, score, _, hit, _ in judged] + [(s <= middle, True) for s in dropped.values()]
     likely = [(score, likelihood) for _, score, _, _, likelihood in judged if likelihood is not None]
+    decided = {one.content_hash.bytes: one.decision == "keep" for one in read(folder).decisions if is_graded(one)}
+    people = [(score > middle, decided[content]) for content, score, *_ in judged if content in decided]
+    people_likely = [(value, decided[content]) for content, *_, value in judged if value is not None and content in decided]
+    rewarded = [(value, decided[content]) for content, value in rewards.items() if content in decided]
     labelled = [(score > middle, True) for score in good.values()] + [(score > middle, False) for score in bad.values()]
     parsed, total = statuses.get("scored", 0), sum(statuses.values())
     first = sum(side == "A" for side, _ in verdicts)
@@ -121,7 +128,12 @@ def check(
         Line("agreement with likelihood", spearman(*_columns(likely)), "rank correlation of score and likelihood"),
         Line("agreement with labels of people", kappa(*_columns(labelled)), "kappa: high scores where `label` is true"),
         Line("agreement with preferences of people", kappa(*_columns(preferred)), "kappa: the chosen answer is preferred"),
+        Line("agreement with what people decided", kappa(*_columns(people)), "kappa: high scores where they keep, low: drop"),
     ]
+    # of the models beside the judge, where there is something to say
+    for what, pairs in (("likelihood", people_likely), ("reward", rewarded)):
+        if figure := spearman(*_columns(pairs)):
+            found.lines.append(Line(f"{what} and what people decided", figure, "rank correlation with keeping the row"))
     spent = Calls(folder.calls).totals(asset="judgements", model=section.model).values()
     if kept:
         found.cost_per_kept_row = sum(one.cost for one in spent) / kept
@@ -153,6 +165,16 @@ def _judged(
     if not found:
         raise SftError(f"nothing is judged by {rubric} yet: `sft run judgements`, with judgements.rows above 0")
     return [(content.bytes, *rest) for content, *rest in found]
+
+
+def is_graded(one: Decision) -> bool:
+    """Whether people say that an answer is good or bad as it is: an edit says neither."""
+    return one.decision in ("keep", "drop") and about_the_row(one)
+
+
+def _rewards(con: duckdb.DuckDBPyConnection, evidence: Evidence) -> dict[bytes, float]:
+    sql = f"SELECT content_hash, reward FROM {evidence.of('rewards')} WHERE reward IS NOT NULL ORDER BY 1"
+    return {content.bytes: reward for content, reward in con.execute(sql).fetchall()}
 
 
 def _kept(con: duckdb.DuckDBPyConnection, evidence: Evidence) -> int:
