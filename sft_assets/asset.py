@@ -25,7 +25,8 @@ from sft_assets.evidence import Estimate, Evidence
 from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe
 from sft_assets.staleness import causes_of
-from sft_assets.warehouse import Build, Table, Version
+from sft_assets.warehouse import Version
+from sft_assets.warehouse.build import Build, Table
 from sft_assets.warehouse.opening import warehouse as warehouse
 from sft_assets.warehouse.versions import read_versions
 

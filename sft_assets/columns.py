@@ -15,7 +15,7 @@ from importlib.resources import files
 import yaml
 
 from sft_assets.record import MESSAGES_SQL
-from sft_assets.warehouse import Table
+from sft_assets.warehouse.build import Table
 
 TEXTS = {"messages": MESSAGES_SQL, "rejected": MESSAGES_SQL, "tools": "VARCHAR"}
 POSITIONS = {"source_file": "VARCHAR", "source_row": "BIGINT", "occurrence": "INTEGER"}

@@ -21,7 +21,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from sft_assets.warehouse import Build, Table, Version, Warehouse
+from sft_assets.warehouse import Version, Warehouse
+from sft_assets.warehouse.build import Build, Table
 
 CHUNK = 4096  # contents that are read at a time
 

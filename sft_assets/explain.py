@@ -266,7 +266,7 @@ def _of_two(con: duckdb.DuckDBPyConnection, row_id: str, states: Sequence[str], 
         WHERE row_id = ?::UUID AND generated_method = '{PEOPLE}'
     """
     gone = f"""
-        SELECT evidence, (evidence -> 'compared')::VARCHAR[] FROM dropped
+        SELECT coalesce(evidence -> 'made_by', '{{}}'), (evidence -> 'compared')::VARCHAR[] FROM dropped
         WHERE row_id = ?::UUID AND state = 'augmented' AND evidence ->> 'method' = '{PEOPLE}'
     """
     found = _one(con, there, [row_id]) or _one(con, gone, [row_id])
@@ -282,6 +282,8 @@ def _of_two(con: duckdb.DuckDBPyConnection, row_id: str, states: Sequence[str], 
     life = Life(row_id, f"generated:{PEOPLE}", "made by people of two rows", None, [Step("compared", "made", "", evidence)])
     life.messages = _as_made(con, row_id, versions)
     _later(con, life, states, versions)
+    for step in life.steps[1:]:
+        step.evidence.pop("made_by", None)  # the first one has told it
     life.parents = [_life(con, parent, states, versions) for parent in parents]
     return life
 

@@ -21,7 +21,7 @@ from sft_assets.errors import SftError, did_you_mean
 from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe, model_at
 from sft_assets.runs import INPUTS, input_version
-from sft_assets.warehouse import Build
+from sft_assets.warehouse.build import Build
 from sft_assets.warehouse.versions import read_versions
 
 SAMPLE = 10

@@ -12,14 +12,16 @@ from typing import Any
 
 import pyarrow as pa
 
+from sft_assets.arrow import messages_array, uuids
 from sft_assets.asset import Asset, materialize
 from sft_assets.combined import asset as combined
 from sft_assets.folder import Folder
 from sft_assets.raw import asset as raw
 from sft_assets.recipe import Recipe
-from sft_assets.record import Conversation, Message, content_hash, digest, messages_array, uuids
+from sft_assets.record import Conversation, Message, content_hash, digest
 from sft_assets.runs import INPUTS, input_version
-from sft_assets.warehouse import Build, Table, Version, Warehouse
+from sft_assets.warehouse import Version, Warehouse
+from sft_assets.warehouse.build import Build, Table
 
 REFUSAL = "I'm sorry, but I can't help with that."
 MOJIBAKE = "The cafÃ© is closed."

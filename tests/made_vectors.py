@@ -9,10 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from sft_assets.arrow import uuids
 from sft_assets.clustered.embeddings import TABLE
 from sft_assets.folder import Folder
-from sft_assets.record import Conversation, uuids
-from sft_assets.warehouse import Build, Warehouse
+from sft_assets.record import Conversation
+from sft_assets.warehouse import Warehouse
+from sft_assets.warehouse.build import Build
 from tests.made_rows import hash_of
 
 Floats = npt.NDArray[np.float32]

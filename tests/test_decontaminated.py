@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sft_assets.arrow import messages_array, uuids
 from sft_assets.asset import Asset, materialize
 from sft_assets.combined.asset import combined
 from sft_assets.decontaminated.asset import TABLE, decontaminated
@@ -21,7 +22,7 @@ from sft_assets.explain import explain
 from sft_assets.folder import Folder
 from sft_assets.raw.asset import raw
 from sft_assets.recipe import Recipe
-from sft_assets.record import Message, messages_array, uuids
+from sft_assets.record import Message
 from sft_assets.runs import INPUTS, input_version
 from sft_assets.scored.asset import scored
 from sft_assets.scored.judgements.asset import judgements
@@ -29,7 +30,8 @@ from sft_assets.scored.judgements.contamination import contamination_judgements
 from sft_assets.scored.likelihoods import likelihoods
 from sft_assets.scored.rewards import rewards
 from sft_assets.scored.rule_hits.asset import rule_hits
-from sft_assets.warehouse import Build, Version, Warehouse
+from sft_assets.warehouse import Version, Warehouse
+from sft_assets.warehouse.build import Build
 from tests.conftest import NO_MODELS
 
 import pyarrow as pa  # isort: skip

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sft_assets.arrow import messages_array, uuids
 from sft_assets.deduped.against import Match, duplicates_of
 from sft_assets.deduped.near import find_duplicates
 from sft_assets.deduped.profiles import MIN_TOKENS
 from sft_assets.recipe import Deduped
-from sft_assets.record import Conversation, Message, digest, messages_array, uuids
+from sft_assets.record import Conversation, Message, digest
 from sft_assets.text import jaccard, normal, numbers, shingles, tokens
 from tests.test_deduped import WORDS, long_text
 

@@ -7,11 +7,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from sft_assets.arrow import messages_array, uuids
 from sft_assets.clustered.descriptors.asset import descriptors
 from sft_assets.clustered.descriptors.questions import languages
 from sft_assets.clustered.descriptors.style import COLUMNS, count_words, describe
 from sft_assets.folder import Folder
-from sft_assets.record import Conversation, Message, messages_array, uuids
+from sft_assets.record import Conversation, Message
 from tests.conftest import CORPUS
 from tests.made_rows import chat, fill, hash_of, make, query
 

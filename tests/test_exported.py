@@ -30,6 +30,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from sft_assets import formats
+from sft_assets.arrow import messages_array, uuids
 from sft_assets.asset import materialize
 from sft_assets.combined import asset as combined
 from sft_assets.deduped import asset as deduped
@@ -47,8 +48,9 @@ from sft_assets.folder import Folder
 from sft_assets.formats import alpaca, messages, preference
 from sft_assets.raw import asset as raw
 from sft_assets.recipe import Recipe
-from sft_assets.record import Conversation, Message, content_hash, digest, messages_array, uuids
-from sft_assets.warehouse import Build, Table, Version, Warehouse
+from sft_assets.record import Conversation, Message, content_hash, digest
+from sft_assets.warehouse import Version, Warehouse
+from sft_assets.warehouse.build import Build, Table
 from sft_assets.warehouse.versions import read_versions
 
 # ---------------------------------------------------------------------------------------------- a dataset made by hand

@@ -15,6 +15,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from sft_assets import cli, show, verbs
+from sft_assets.arrow import uuids
 from sft_assets.augmented.gaps.asset import gaps
 from sft_assets.augmented.gaps.targets import shares_of, targets_of, whole
 from sft_assets.augmented.generations import asset as generations
@@ -22,9 +23,10 @@ from sft_assets.clustered.asset import TABLE as CLUSTERED_TABLE
 from sft_assets.errors import LawBroken, SftError
 from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe
-from sft_assets.record import Conversation, Message, uuids
+from sft_assets.record import Conversation, Message
 from sft_assets.show import console
-from sft_assets.warehouse import Build, Table, Version, Warehouse
+from sft_assets.warehouse import Version, Warehouse
+from sft_assets.warehouse.build import Build, Table
 from tests.conftest import build, say
 from tests.made_rows import chat, fill, hash_of, id_of, make, query
 

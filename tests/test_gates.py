@@ -10,6 +10,7 @@ from uuid import UUID
 import pyarrow as pa
 import pytest
 
+from sft_assets.arrow import messages_array, uuids
 from sft_assets.asset import warehouse
 from sft_assets.augmented.gates import GATES, Checked, Gates
 from sft_assets.augmented.gates.asset import generation_checks
@@ -25,8 +26,8 @@ from sft_assets.errors import SftError
 from sft_assets.folder import Folder
 from sft_assets.raw.asset import raw
 from sft_assets.recipe import Deduped, Recipe, RuleHits
-from sft_assets.record import MESSAGES_SQL, Conversation, Message, messages_array, uuids
-from sft_assets.warehouse import Build, Table
+from sft_assets.record import MESSAGES_SQL, Conversation, Message
+from sft_assets.warehouse.build import Build, Table
 from tests.conftest import build, put, rows, say
 from tests.made_rows import DISCLAIMER, MOJIBAKE, REFUSAL, chat, hash_of, id_of, make
 from tests.test_decontaminated import FISH, TOLD

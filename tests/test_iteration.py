@@ -24,7 +24,7 @@ from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe
 from sft_assets.runs import observe
 from sft_assets.verbs import QUIET, Workspace
-from sft_assets.warehouse import Build, Law, Table
+from sft_assets.warehouse.build import Build, Law, Table
 from tests.conftest import NO_MODELS
 
 EVERYTHING = [a.name for a in ASSETS]

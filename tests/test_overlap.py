@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sft_assets.arrow import MESSAGES
 from sft_assets.decontaminated.canaries import Canary, batches
 from sft_assets.decontaminated.overlap.protection import Standing, standing
 from sft_assets.decontaminated.overlap.scan import Hit, Overlap, best
 from sft_assets.decontaminated.overlap.words import words
-from sft_assets.record import MESSAGES
 from tests.plain_matcher import PlainMatcher
 
 DUCKS = "Janet’s ducks lay 16 eggs per day. She eats three for breakfast every morning and sells the rest at the market."

@@ -16,12 +16,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from sft_assets.arrow import messages_array
 from sft_assets.decontaminated.benchmarks.files import benchmark_files, read
 from sft_assets.decontaminated.paraphrases import kernel
 from sft_assets.decontaminated.paraphrases.index import PAIR, Index, build
 from sft_assets.decontaminated.paraphrases.nearest import Candidate, Settings, candidates, flagged, nearest, strength
 from sft_assets.recipe import Recipe
-from sft_assets.record import Message, messages_array
+from sft_assets.record import Message
 from sft_assets.text import tokens
 from tests.conftest import CORPUS, fresh
 

@@ -11,13 +11,15 @@ import pyarrow as pa
 import pytest
 from conftest import fresh, say
 
+from sft_assets.arrow import messages_array, uuids
 from sft_assets.errors import SftError
 from sft_assets.exported.preview import Preview, preview, rows_of
 from sft_assets.exported.preview_page import page
 from sft_assets.exported.tokens import tokenizer_of
 from sft_assets.folder import Folder
-from sft_assets.record import Conversation, Message, messages_array, uuids
-from sft_assets.warehouse import Build, Table, Warehouse
+from sft_assets.record import Conversation, Message
+from sft_assets.warehouse import Warehouse
+from sft_assets.warehouse.build import Build, Table
 from tests.made_rows import chat, hash_of, id_of
 from tests.made_tokenizers import CHATML, GENERATION, save, template
 

@@ -33,6 +33,7 @@ from sft_assets.reviews import Decision, importing, queue
 from sft_assets.reviews.importing import Imported, answer, import_answers, undo
 from sft_assets.reviews.queue import Item, Other, Queue, tables
 from sft_assets.reviews.readers import read
+from sft_assets.reviews.selection import select
 from sft_assets.warehouse import Warehouse
 from tests.conftest import NO_MODELS, build, fresh, put, rows, say
 
@@ -343,6 +344,8 @@ def test_what_fits_is_recorded_and_the_rest_can_be_mended_and_imported(folder: F
     assert second["text"] == '{"broken": '
     mended = written(folder, [{**first, "reviewer": "bob"}], "mended.jsonl")
     assert take(folder, mended).by_decision == {"edit": 1}
+    with pytest.raises(SftError, match=r"left\.jsonl:2: holds what could not be read, not mended yet"):
+        take(folder, written(folder, [of(folder, 1), second], "left.jsonl"))
 
 
 def test_nothing_is_recorded_where_the_refused_ones_cannot_be_written(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -472,6 +475,61 @@ def test_places_in_a_table_are_lines_of_the_file(folder: Folder) -> None:
     assert [one.place for one in found[:3]] == ["queue.csv:2", "queue.csv:4", "queue.csv:5"]
     with pytest.raises(SftError, match=r"queue\.csv:4: .*'tie' is no choice"):
         take(folder, path)
+
+
+def test_a_quote_that_is_not_closed_takes_no_answers_with_it(folder: Folder) -> None:
+    path = folder.root.parent / "queue.csv"
+    text = as_text(filled(folder, {1: ("keep", "", "WHY"), 2: ("drop", "", ""), 3: ("drop", "", "")}))
+    path.write_text(text.replace("WHY", '"it is fine'))
+    with pytest.raises(SftError, match=r"queue\.csv:2: .*: a cell with a quote.* stands in quotes"):
+        take(folder, path, reviewer="ann", what_fits=True)
+    assert not reviews.read(folder).log
+
+
+def test_an_answer_with_an_unquoted_comma_is_refused_and_not_cut_off(folder: Folder) -> None:
+    item = queue.load(folder, NAME).items[0]
+    path = folder.root.parent / "queue.csv"
+    path.write_text(
+        f"\nqueue,row_id,content_hash,decision,answer\n{NAME},{item.row_id},{item.content_hash},edit,Three, of course\n"
+    )
+    with pytest.raises(SftError, match=r"queue\.csv:3: has 6 cells, and the first line names 5"):
+        take(folder, path, reviewer="ann")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(",,\n", "has no row_id, content_hash, decision"), ("row_id,content_hash,decision,Decision\n", "decision twice")],
+)
+def test_a_header_that_names_no_cell_or_two_is_refused(folder: Folder, content: str, says: str) -> None:
+    path = folder.root.parent / "queue.csv"
+    path.write_text(content)
+    with pytest.raises(SftError, match=says):
+        take(folder, path)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('row_id,x\n"abcd,1\nef01,2\n', "f:3: unexpected end of data"),
+        ('[{"row_id": "abcd"}]', "f is a JSON array"),
+        ("a" * 200_000, "f:1: there is no row 'a{59}"),
+    ],
+)
+def test_a_selection_is_taken_whole_or_refused_in_a_few_words(folder: Folder, text: str, says: str) -> None:
+    with pytest.raises(SftError, match=says) as refused:
+        select(Warehouse(folder.database), folder, STATES, "f", text, "drop", "why", "ann")
+    assert len(str(refused.value)) < 200
+
+
+@pytest.mark.parametrize("facts", ["{", "[]", '{"name": 1}', None])
+def test_a_queue_that_is_damaged_is_refused_by_its_file(folder: Folder, facts: str | None) -> None:
+    place = folder.queues / NAME
+    if facts is None:
+        (place / "queue.jsonl").unlink()
+    else:
+        (place / "queue.json").write_text(facts)
+    with pytest.raises(SftError, match=r"queue\.json.*make a new queue"):
+        queue.load(folder, NAME)
 
 
 def test_what_an_annotation_tool_exports_is_known_by_its_content(folder: Folder) -> None:
@@ -636,7 +694,7 @@ def test_the_command_says_what_it_did_and_what_is_stale(folder: Folder, sft: Cal
     assert "stale now: combined, scored, and what follows if they come out different: deduped" in out
     code, out, err = sft("review", "import", str(path), "--data", str(folder.root))
     assert "4 stood already" in out
-    assert "nothing is stale by it" in out
+    assert "no state is stale by it" in out
     bad = written(folder, [of(folder, 1, "[red]")], "bad.jsonl")
     code, out, err = sft("review", "import", str(bad), "--data", str(folder.root))
     assert code == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tracemalloc
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -292,6 +293,18 @@ def test_the_interval_of_a_threshold_covers_the_one_by_which_a_crowd_decides() -
         assert found.threshold
         held += found.threshold.low <= 0.4 <= found.threshold.high
     assert held >= 34
+
+
+def test_a_threshold_of_many_decisions_needs_no_more_memory_than_the_decisions() -> None:
+    rng = np.random.default_rng(13)
+    keeps, drops = rng.normal(1, 1, 20_000).tolist(), rng.normal(0, 1, 20_000).tolist()
+    tracemalloc.start()
+    found = suggestion(SCORE, keeps, drops)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100e6, "a bootstrap over all values has 320 MB for one array"
+    assert found.threshold and found.threshold.low <= found.threshold.value <= found.threshold.high
+    assert found.threshold.low < 0.5 < found.threshold.high  # where the two densities are equal
 
 
 def test_a_duplicate_or_a_test_item_says_nothing_of_the_row_s_quality() -> None:

@@ -351,7 +351,8 @@ def test_what_is_typed_before_the_next_item_is_there_decides_nothing(folder: Fol
         page.until("document.body.dataset.busy === 'no' && document.body.dataset.number === '2'")
         press(page, "e")
         assert page.value("document.querySelector('textarea').value") == "Answer 2."
-        press(page, "Escape")
+        escape = "document.activeElement.dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape', bubbles: true}))"
+        assert page.value(f"{escape}; document.activeElement.id") == "question"  # at once: the next key decides
         page.press("k")
         paused(page, 4)
         page.type("wd")
@@ -427,7 +428,7 @@ def test_an_answer_is_edited_preferred_marked_and_taken_back(folder: Folder, bro
         press(page, "r")
         rests(page, "done")
         press(page, "u")  # the last one
-        assert at(page) == 6
+        assert at(page) == 6 and page.value("document.getElementById('why').value") == "needs a second look"
         press(page, "k")
         press(page, "ArrowLeft")
         press(page, "ArrowLeft")
@@ -634,6 +635,7 @@ def test_a_read_only_server_shows_and_takes_no_decision(folder: Folder, browser:
         ({"queue": "20260101T000000Z-00000000"}, "was not made from"),
         ({"queue": "../../etc"}, "was not made from"),
         ({"reviewer": "  "}, "nobody is named"),
+        ({"reviewer": "a" * 201}, "no name"),
         ({"decision": "edit", "answer": "Answer 1."}, "say keep"),
         ({"decision": "edit", "answer": " "}, "has the new answer"),
         ({"number": "1"}, "number"),

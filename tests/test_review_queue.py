@@ -19,18 +19,20 @@ import pyarrow as pa
 import pytest
 
 from sft_assets import reviews
+from sft_assets.arrow import messages_array, uuids
 from sft_assets.augmented import asset as augmented
 from sft_assets.augmented.generations import asset as generations
 from sft_assets.errors import SftError
 from sft_assets.folder import Folder
-from sft_assets.record import Message, content_hash, digest, messages_array, uuids
+from sft_assets.record import Message, content_hash, digest
 from sft_assets.reviews.queue import ASKED, Item, Queue, load, names
-from sft_assets.reviews.queue.exporting import deal, export
+from sft_assets.reviews.queue.exporting import deal, export, named
 from sft_assets.reviews.queue.item import Asked
 from sft_assets.reviews.queue.picking import Candidate, choose
 from sft_assets.reviews.queue.standing import Standing
 from sft_assets.reviews.queue.tables import escaped, table, unescaped
-from sft_assets.warehouse import Build, Warehouse
+from sft_assets.warehouse import Warehouse
+from sft_assets.warehouse.build import Build
 from tests.conftest import NO_MODELS, build, fresh, put, say
 from tests.test_reviews import UP_TO_SCORED
 
@@ -545,6 +547,10 @@ def test_a_share_of_the_items_goes_to_everybody_and_the_rest_is_dealt_out(overla
     assert [one.model_copy(update={"reviewers": []}) for one in dealt] == items
     assert all(one.reviewers == ["ann"] for one in deal(items, ["ann"], overlap, 0))
     assert deal(items, [], overlap, 0) == items
+
+
+def test_reviewers_are_named_as_their_answers_will_be() -> None:
+    assert named(" Ann  B. , bob") == ["Ann B.", "bob"] and named(" ") == []
 
 
 def test_everybody_gets_something_of_all_kinds() -> None:

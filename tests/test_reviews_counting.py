@@ -67,6 +67,13 @@ def test_items_of_two_queues_and_two_contents_are_voted_on_apart() -> None:
     assert not disputed(log)
 
 
+def test_a_later_keep_overrides_what_took_the_row_out_in_another_state() -> None:
+    drop, keep = said("ann", "drop"), said("ann", "keep", "q2", state="decontaminated")
+    assert counting([drop, keep]) == (keep,)
+    assert counting([keep, drop]) == (keep, drop)  # kept where it was a leak, and taken out where it is scored
+    assert counting([drop, said("ann", "keep", "q2", content_hash=OTHER)])[0] == drop
+
+
 def test_two_answers_that_people_wrote_are_two_opinions() -> None:
     log = [said(name, "edit", state="combined", answer=text) for name, text in (("ann", "Four."), ("bob", "4"), ("cem", " 4 "))]
     assert [one.reviewer for one in counting(log)] == ["cem"]
@@ -76,6 +83,16 @@ def test_two_answers_that_people_wrote_are_two_opinions() -> None:
 def test_comparisons_of_a_row_with_two_others_stand_side_by_side() -> None:
     log = [said("ann", "prefer_a", state="augmented", other=UUID(int=n), other_hash=OTHER) for n in (8, 9)]
     assert counting(log) == tuple(log)
+
+
+def test_a_comparison_of_the_row_settles_no_dispute_about_it_alone() -> None:
+    two: dict[str, Any] = {"queue": "q2", "state": "augmented", "other": UUID(int=8), "other_hash": OTHER}
+    differ = [said("ann", "keep"), said("bob", "drop")]
+    assert [item[0] for item in disputed([*differ, said("ann", "prefer_a", **two)])] == ["q1"]
+    assert not disputed([*differ, said("cem", "drop", "q2")])
+    of_two = [said("ann", "prefer_a", **two), said("bob", "tie", **two)]
+    assert disputed([*of_two, said("cem", "keep", "q3")])
+    assert not disputed([*of_two, said("cem", "drop", "q3", row_id=UUID(int=8), content_hash=OTHER)])
 
 
 def test_agreement_with_a_state_makes_nothing_stale(folder: Folder) -> None:

@@ -17,11 +17,12 @@ import pyarrow as pa
 import pytest
 import yaml
 
+from sft_assets.arrow import messages_array, uuids
 from sft_assets.asset import materialize, told_to
 from sft_assets.errors import LawBroken, SftError
 from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe
-from sft_assets.record import Conversation, Message, messages_array, uuids
+from sft_assets.record import Conversation, Message
 from sft_assets.scored.rule_hits import asset as asset_module
 from sft_assets.scored.rule_hits import pool as pool_module
 from sft_assets.scored.rule_hits import rules as rules_module

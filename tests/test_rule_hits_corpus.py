@@ -15,7 +15,8 @@ import pyarrow as pa
 import pytest
 
 from sft_assets import formats
-from sft_assets.record import BadRecord, Conversation, messages_array
+from sft_assets.arrow import messages_array
+from sft_assets.record import BadRecord, Conversation
 from sft_assets.scored.rule_hits.rules import Rule, rules
 from sft_assets.scored.rule_hits.search import Batch, Matcher, RuleHit, search
 from tests.conftest import CORPUS

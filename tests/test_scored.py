@@ -12,10 +12,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from sft_assets.arrow import uuids
 from sft_assets.errors import LawBroken, SftError
 from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe
-from sft_assets.record import Conversation, uuids
+from sft_assets.record import Conversation
 from sft_assets.scored import asset as scored_module
 from sft_assets.scored.asset import scored
 from sft_assets.scored.decision import Decision
@@ -25,7 +26,8 @@ from sft_assets.scored.likelihoods import TABLE as LIKELY
 from sft_assets.scored.rewards import TABLE as REWARDED
 from sft_assets.scored.rule_hits.asset import rule_hits
 from sft_assets.scored.rule_hits.rules import rules
-from sft_assets.warehouse import Build, Warehouse
+from sft_assets.warehouse import Warehouse
+from sft_assets.warehouse.build import Build
 from sft_assets.what_if import changed_recipe, what_if
 from tests import made_rows
 from tests.made_rows import DISCLAIMER, MIXED, MOJIBAKE, REFUSAL, chat, hash_of, id_of, make, query

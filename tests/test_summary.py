@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pytest
 
+from sft_assets.arrow import messages_array, uuids
 from sft_assets.combined.summary import lines, summarize
 from sft_assets.languages import language_of
-from sft_assets.record import Message, messages_array, uuids
-from sft_assets.warehouse import Build, Table, Warehouse
+from sft_assets.record import Message
+from sft_assets.warehouse import Warehouse
+from sft_assets.warehouse.build import Build, Table
 
 ENGLISH = "What is the largest city of the country, and why did it grow?"
 GERMAN = "Welche Stadt ist die größte des Landes, und warum ist sie gewachsen?"

@@ -7,13 +7,14 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from sft_assets.arrow import messages_array
 from sft_assets.errors import SftError
 from sft_assets.exported import tokens as module
 from sft_assets.exported.asset import exported
 from sft_assets.exported.tokens import Counter, digest_of, tokenizer_of
 from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe
-from sft_assets.record import Conversation, Message, messages_array
+from sft_assets.record import Conversation, Message
 from tests.made_rows import chat
 from tests.made_tokenizers import CHATML, save, template
 

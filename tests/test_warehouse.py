@@ -12,9 +12,10 @@ import duckdb
 import pyarrow as pa
 import pytest
 
+from sft_assets.arrow import uuids
 from sft_assets.errors import Busy, LawBroken, SftError
-from sft_assets.record import uuids
-from sft_assets.warehouse import Build, Law, Table, Warehouse
+from sft_assets.warehouse import Warehouse
+from sft_assets.warehouse.build import Build, Law, Table
 from sft_assets.warehouse.versions import read_versions
 
 PEOPLE = Table("people", {"row_id": "UUID", "name": "VARCHAR"})
@@ -217,8 +218,9 @@ def test_a_full_disk_is_named_and_the_table_before_it_stands(house: Warehouse) -
         from pathlib import Path
         import pyarrow as pa
         from sft_assets.errors import SftError
-        from sft_assets.record import uuids
-        from sft_assets.warehouse import Build, Table, Warehouse
+        from sft_assets.arrow import uuids
+        from sft_assets.warehouse import Warehouse
+        from sft_assets.warehouse.build import Build, Table
         import os
         house = Warehouse(Path(sys.argv[1]))
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))

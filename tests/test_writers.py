@@ -19,13 +19,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sft_assets import formats
+from sft_assets.arrow import MESSAGE, messages_array
 from sft_assets.exported import loaders
 from sft_assets.exported.facts import Facts, Source
 from sft_assets.exported.writers import FORMATS, REASONS, Config, close, writers
 from sft_assets.formats import messages, openai, preference, sharegpt
 from sft_assets.formats.writing import CannotHold
 from sft_assets.raw.dataset_info import descriptions
-from sft_assets.record import MESSAGE, Conversation, Message, messages_array
+from sft_assets.record import Conversation, Message
 from tests.conftest import CORPUS
 
 TOOLS = '[{"type":"function","function":{"name":"clock","parameters":{"type":"object","properties":{}}}}]'

@@ -24,6 +24,7 @@ import orjson
 import pyarrow as pa
 
 from sft_assets import reviews
+from sft_assets.arrow import uuids
 from sft_assets.asset import state
 from sft_assets.augmented.candidate import PEOPLE
 from sft_assets.augmented.decided import CHECKS, Decided, Fell, edits_of
@@ -32,11 +33,10 @@ from sft_assets.augmented.gates.duplicates import among
 from sft_assets.augmented.pairs import Comparisons, Pair, store
 from sft_assets.folder import Folder
 from sft_assets.recipe import Limits, Recipe
-from sft_assets.record import uuids
-from sft_assets.reviews import Decision
+from sft_assets.reviews import Decision, applying
 from sft_assets.scored.decision import POSSIBLE_TEST_ITEM, beyond
 from sft_assets.scored.judgements.rubrics import LIKELIHOODS, check_scores
-from sft_assets.warehouse import Build, Created, Law, Table
+from sft_assets.warehouse.build import Build, Created, Law, Table
 
 AMONG = "one_another"  # the last gate: duplicates among what is left
 DEAR = ("likelihood", "judge", "reward")  # gates that ask a model
@@ -132,14 +132,15 @@ TABLE = Table(
             WHERE d.reason IN ('exact_duplicate', 'near_duplicate') AND c.row_id IS NULL AND t.row_id IS NULL
             """,
         ),
-        reviews.KEPT,
+        applying.KEPT,
     ),
 )
 EVIDENCE = ("generations", "generation_checks", "generation_scores", "gaps")
+PARENTS = (*EVIDENCE, "combined", "deduped", "scored", "benchmarks", "augmented_reviews")
 LISTED = 10
 
 
-@state(TABLE, deps=(*EVIDENCE, "deduped", "scored", "benchmarks", "augmented_reviews"), code=1, data_of_code=rules_version)
+@state(TABLE, deps=PARENTS, code=1, data_of_code=rules_version)
 def augmented(build: Build, folder: Folder, recipe: Recipe) -> None:
     """The clustered rows, the generated ones that passed every gate, and pairs that people made; why each of the others did
     not."""
@@ -156,13 +157,14 @@ def augmented(build: Build, folder: Folder, recipe: Recipe) -> None:
             falls[row["row_id"]] = fall
     left = [row for row in candidates if row["row_id"] not in falls]
     falls |= _duplicates(build, left, people, recipe)
+    pairs = {pair.row_id: pair for pair in comparisons.pairs}
     for row in candidates:
         if fall := falls.get(row["row_id"]):
             gate, reason, evidence = fall
-            two = {"compared": [str(of) for of in row["parents"]]} if row["method"] == PEOPLE else {}
+            two = pairs[row["row_id"]].told if row["row_id"] in pairs else {}
             build.drop(row["row_id"].bytes, reason, {"gate": gate, "method": row["method"], **two, **evidence})
     accepted = [row for row in candidates if row["row_id"] not in falls]
-    _insert(build, accepted, marks, {pair.row_id: pair for pair in comparisons.pairs})
+    _insert(build, accepted, marks, pairs)
     for row_id, edit in (*_edits(build), *edits_of(people.edited)):
         build.edit(row_id.bytes, *edit)
     build.notes |= _notes(build, candidates, falls)
@@ -205,9 +207,10 @@ def _people(build: Build, folder: Folder, recipe: Recipe) -> tuple[Comparisons, 
     made = f"(FROM made_of_two UNION ALL SELECT row_id, content_hash, kind, source FROM {build.of('generations')})"
     people = Decided.of(build, folder, recipe, [one for one in decisions if not one.other], made)
     if decisions:
-        counted = [one for one in decisions if one not in comparisons.unused]
+        unused = {id(one) for one in comparisons.unused}
+        counted = [one for one in decisions if id(one) not in unused]
         applied = [*comparisons.settled.values(), *people.applied]
-        reviews.record(build, counted, applied, comparisons.there | people.there)
+        applying.record(build, counted, applied, comparisons.there | people.there)
     return comparisons, people
 
 
@@ -288,7 +291,7 @@ def _of_gates(row: Mapping[str, Any], thresholds: Mapping[str, Limits]) -> tuple
 
 def _duplicates(build: Build, left: list[dict[str, Any]], people: Decided, recipe: Recipe) -> dict[UUID, Fell]:
     """Those among the rows that are left that are duplicates of others of them. What people keep stays, and so do the pairs
-    that they made (but for one that they kept as a model gave it); what they wrote stays rather than what a model did."""
+    that they made (unless they keep the same pair as a model gave it); what they wrote stays rather than what a model did."""
     if len(left) < 2:
         return {}
     pairs = {row["row_id"] for row in left if row["method"] == PEOPLE}
@@ -296,7 +299,7 @@ def _duplicates(build: Build, left: list[dict[str, Any]], people: Decided, recip
     falls: dict[UUID, Fell] = {
         row["row_id"]: (AMONG, "exact_duplicate", {"of": kept[row["content_hash"]], "jaccard": 1.0})
         for row in left
-        if row["row_id"] in pairs and row["content_hash"] in kept
+        if row["row_id"] in pairs - people.held and row["content_hash"] in kept
     }
     left = [row for row in left if row["row_id"] not in falls]
     ids, contents = (_uuids([row[name] for row in left]) for name in ("row_id", "content_hash"))

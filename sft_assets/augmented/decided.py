@@ -18,6 +18,7 @@ from uuid import UUID
 
 import pyarrow as pa
 
+from sft_assets.arrow import messages_array, uuids
 from sft_assets.augmented.gates import Checked, Gates, warm_up
 from sft_assets.combined.repairs import Edit
 from sft_assets.combined.rows import Row, put_answers
@@ -25,9 +26,9 @@ from sft_assets.combined.validation import validate
 from sft_assets.compiling import compiling
 from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe
-from sft_assets.record import BadRecord, Conversation, content_hash, messages_array, messages_of, uuids
+from sft_assets.record import BadRecord, Conversation, content_hash, messages_of
 from sft_assets.reviews import Decision
-from sft_assets.warehouse import Build
+from sft_assets.warehouse.build import Build
 
 CHANGES = ("edit", "prefer_b")
 CHECKS = "edited_checks"  # a temporary table: at which gate a row fell with the text that people gave it

@@ -17,11 +17,12 @@ from uuid import UUID
 import orjson
 import pyarrow as pa
 
+from sft_assets.arrow import messages_array, uuids
 from sft_assets.augmented.candidate import PEOPLE
 from sft_assets.augmented.generations.rows import obligations
-from sft_assets.record import Message, content_hash, digest, messages_array, messages_of, uuids
+from sft_assets.record import Message, content_hash, digest, messages_of
 from sft_assets.reviews import Decision
-from sft_assets.warehouse import Build
+from sft_assets.warehouse.build import Build
 
 Rows = frozenset[UUID]  # the two that were compared
 
@@ -77,6 +78,11 @@ class Pair:
     def language(self) -> str | None:
         named = {row.language for row in (self.chosen, self.rejected) if row.language}
         return named.pop() if len(named) == 1 else None
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """For the ledger, of a pair that is not there: the rows that were compared, the preferred one first, and who did it."""
+        return {"compared": [str(self.chosen.row_id), str(self.rejected.row_id)], "made_by": orjson.loads(self.made_by)}
 
     @property
     def made_by(self) -> str:
@@ -174,7 +180,7 @@ def compared(build: Build, ids: set[UUID]) -> dict[UUID, Compared]:
     rows = build.con.execute(f"""
         SELECT row_id, content_hash, kind, license, language, conflict_group, messages, tools
         FROM {build.of("clustered")} SEMI JOIN asked USING (row_id)
-        JOIN (SELECT row_id, kind, license, language FROM combined SEMI JOIN asked USING (row_id)) USING (row_id)
+        JOIN (SELECT row_id, kind, license, language FROM {build.of("combined")} SEMI JOIN asked USING (row_id)) USING (row_id)
         JOIN (SELECT row_id, conflict_group FROM {build.of("deduped")}) USING (row_id)
         JOIN store.contents USING (content_hash)
     """).fetchall()

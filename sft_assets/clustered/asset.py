@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from sft_assets import reviews
 from sft_assets.asset import state
 from sft_assets.clustered.coverage import topic_entropy
 from sft_assets.clustered.diversity import (
@@ -38,7 +37,8 @@ from sft_assets.compiling import compiling
 from sft_assets.errors import SftError, did_you_mean
 from sft_assets.folder import Folder
 from sft_assets.recipe import Clustered, Recipe
-from sft_assets.warehouse import Build, Law, Table
+from sft_assets.reviews import applying
+from sft_assets.warehouse.build import Build, Law, Table
 from sft_assets.warehouse.names import literal
 
 TABLE = Table(
@@ -69,7 +69,7 @@ TABLE = Table(
     },
     after="scored",
     laws=(
-        reviews.KEPT,
+        applying.KEPT,
         Law(
             "topics_handed_on",
             "a kept row has the topic and the style of its content, wherever there is one",
@@ -121,7 +121,7 @@ LISTED = 10
 def clustered(build: Build, folder: Folder, recipe: Recipe) -> None:
     """The scored rows with topic, place, neighbours and style; fewer, where caps, a mix or DEITA's selection ask for it."""
     section = recipe.clustered
-    held = {row_id for row_id, decision in reviews.apply(build, folder).items() if decision.decision == "keep"}
+    held = {row_id for row_id, decision in applying.apply(build, folder).items() if decision.decision == "keep"}
     build.con.execute(f"""
         CREATE OR REPLACE TEMP TABLE clustered_limits AS
         SELECT {_limit(section.budget)} AS budget, {_limit(section.topic_cap)} AS topic_cap

@@ -22,6 +22,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sft_assets.arrow import uuid_bytes, uuids
 from sft_assets.asset import model_evidence
 from sft_assets.errors import SftError
 from sft_assets.evidence import CHUNK, Estimate, Evidence
@@ -29,10 +30,9 @@ from sft_assets.folder import Folder
 from sft_assets.models.embedder import Embedder
 from sft_assets.models.vectors import Vectors
 from sft_assets.recipe import Recipe
-from sft_assets.record import uuid_bytes, uuids
 from sft_assets.scored.local_scores import ONE_ROW_A_CONTENT
 from sft_assets.scored.wanted import DROPPING
-from sft_assets.warehouse import Law, Table
+from sft_assets.warehouse.build import Law, Table
 
 TEXT_CODE = 1  # raised when TEXT gives other texts
 TEXT = """array_to_string(

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
+from sft_assets.arrow import uuids
 from sft_assets.errors import SftError
 from sft_assets.models.embedder import Embedder
 from sft_assets.recipe import Recipe
-from sft_assets.record import uuids
 from sft_assets.text import tokens
 from sft_assets.warehouse import Version, Warehouse
 from sft_assets.warehouse.versions import read_versions

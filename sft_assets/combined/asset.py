@@ -21,6 +21,7 @@ import orjson
 import pyarrow as pa
 
 from sft_assets import masks, reviews
+from sft_assets.arrow import messages_array, uuids
 from sft_assets.asset import state
 from sft_assets.combined.rows import Outcome, Row, grouped, rows_of, rows_of_group, rules_by_source, with_answers
 from sft_assets.combined.summary import summarize
@@ -30,9 +31,9 @@ from sft_assets.masks import mask
 from sft_assets.raw.batches import excerpt
 from sft_assets.raw.quarantine import stop_if_too_many
 from sft_assets.recipe import MaskKind, Recipe
-from sft_assets.record import BadRecord, content_hash, messages_array, row_id, uuids
-from sft_assets.reviews import Decision
-from sft_assets.warehouse import Build, Table
+from sft_assets.record import BadRecord, content_hash, row_id
+from sft_assets.reviews import Decision, applying
+from sft_assets.warehouse.build import Build, Table
 
 TABLE = Table(
     "combined",
@@ -152,7 +153,7 @@ class Answers:
         }
         build.con.unregister("asked")
         decisions = [decision for some in self.by_row.values() for decision in some]
-        reviews.record(build, decisions, [decision for decision in self.applied if decision.row_id in there], there)
+        applying.record(build, decisions, [decision for decision in self.applied if decision.row_id in there], there)
 
 
 def _keep(build: Build, records: Sequence[Record], outcomes: Sequence[Outcome], answers: Answers) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from sft_assets.languages import language_of
 from sft_assets.text.parts import without
-from sft_assets.warehouse import Build
+from sft_assets.warehouse.build import Build
 
 MOST_FILES = 200  # of a folder of thousands the others are summed
 SAMPLE = 200  # rows of a file whose language is detected, the first by row_id

@@ -9,7 +9,6 @@ A row that people decided to keep stays whatever it holds, and is no candidate a
 
 from __future__ import annotations
 
-from sft_assets import reviews
 from sft_assets.asset import state
 from sft_assets.compiling import compiling
 from sft_assets.decontaminated import report
@@ -17,7 +16,8 @@ from sft_assets.decontaminated.benchmarks.asset import items_in
 from sft_assets.decontaminated.overlap.scan import SHOWN, Overlap, best, evidence, leaks, warm_up
 from sft_assets.folder import Folder
 from sft_assets.recipe import Decontaminated, Recipe
-from sft_assets.warehouse import Build, Law, Table
+from sft_assets.reviews import applying
+from sft_assets.warehouse.build import Build, Law, Table
 
 TABLE = Table(
     "decontaminated",
@@ -45,7 +45,7 @@ TABLE = Table(
             WHERE t.paraphrase_of IS DISTINCT FROM c.benchmark || ' ' || c.item_id
             """,
         ),
-        reviews.KEPT,
+        applying.KEPT,
     ),
 )
 TURN = "CASE WHEN rejected THEN to_json('rejected') ELSE to_json(turn) END"  # of a candidate
@@ -62,7 +62,7 @@ def decontaminated(build: Build, folder: Folder, recipe: Recipe) -> None:
     overlap = Overlap(items_in(build), section.ngram, section.coverage, total)
     batches = build.stream("SELECT row_id, messages, rejected FROM deduped", rows=BATCH)
     found = leaks(overlap, batches, lambda done: build.progress(done, total))
-    if kept := {row_id.bytes for row_id in reviews.apply(build, folder)}:
+    if kept := {row_id.bytes for row_id in applying.apply(build, folder)}:
         build.notes["kept_by_people"] = len(kept & (found.keys() | _candidates_that_go(build, section)))
         found = {row_id: hits for row_id, hits in found.items() if row_id not in kept}
     named = {row_id: best(hits) for row_id, hits in found.items()}

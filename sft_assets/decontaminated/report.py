@@ -11,7 +11,7 @@ from uuid import UUID
 from sft_assets.decontaminated.overlap.protection import Owner
 from sft_assets.decontaminated.overlap.scan import SHOWN, Hit, Overlap
 from sft_assets.decontaminated.overlap.tiers import TIERS
-from sft_assets.warehouse import Build
+from sft_assets.warehouse.build import Build
 
 MOST = 10  # rows and items in a sample
 LISTED = 1000  # unprotected items

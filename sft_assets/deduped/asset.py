@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from sft_assets import reviews
+from sft_assets.arrow import uuid_array
 from sft_assets.asset import state
 from sft_assets.compiling import compiling
 from sft_assets.deduped import report
@@ -29,8 +29,8 @@ from sft_assets.deduped.near import Duplicates, Read, near_duplicates, warm_up
 from sft_assets.deduped.profiles import TURNS, Profiles, bands_for, profiles
 from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe, Semantic
-from sft_assets.record import uuid_array
-from sft_assets.warehouse import Build, Law, Table
+from sft_assets.reviews import applying
+from sft_assets.warehouse.build import Build, Law, Table
 
 TABLE = Table(
     "deduped",
@@ -46,7 +46,7 @@ TABLE = Table(
             WHERE kept.row_id IS NULL AND d.reason <> 'bloom_duplicate'
             """,
         ),
-        reviews.KEPT,
+        applying.KEPT,
     ),
 )
 BATCH = 4096  # rows
@@ -87,7 +87,7 @@ def deduped(build: Build, folder: Folder, recipe: Recipe) -> None:
 
 def _held(build: Build, folder: Folder, rows: Profiles) -> npt.NDArray[np.bool_] | None:
     """Whether people decided to keep each row; None where they decided nothing."""
-    decided = reviews.apply(build, folder)
+    decided = applying.apply(build, folder)
     if not decided:
         return None
     ids = np.array([int.from_bytes(row_id.bytes[:8]) for row_id in decided], np.uint64)

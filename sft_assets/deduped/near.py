@@ -22,11 +22,11 @@ import pyarrow as pa
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from sft_assets.arrow import MESSAGES, uuid_array
 from sft_assets.deduped.buckets import CROWDED, Band, buckets, shared_bands
 from sft_assets.deduped.groups import named
 from sft_assets.deduped.profiles import MIN_TOKENS, Compare, Profiles, bands_for, profiles, shingles_of
 from sft_assets.deduped.verify import BINS, Sets, decide, scatter, ties
-from sft_assets.record import MESSAGES, uuid_array
 
 BATCH = 4096  # texts: larger batches touch new memory each time
 MARGIN = 0.1  # similarities are computed down to so much under the threshold

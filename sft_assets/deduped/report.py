@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sft_assets.deduped.near import Duplicates
-from sft_assets.warehouse import Build
+from sft_assets.warehouse.build import Build
 
 SHOWN = 10
 WIDTH = 90  # characters of a text

@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sft_assets.arrow import MESSAGE
 from sft_assets.asset import state
 from sft_assets.errors import SftError
 from sft_assets.exported import loaders
@@ -32,8 +33,8 @@ from sft_assets.exported.tokens import Counter, digest_of
 from sft_assets.exported.writers import FORMATS, Config, close, writers
 from sft_assets.folder import Folder
 from sft_assets.recipe import Methods, Recipe
-from sft_assets.record import MESSAGE
-from sft_assets.warehouse import Build, Law, Table, Version
+from sft_assets.warehouse import Version
+from sft_assets.warehouse.build import Build, Law, Table
 
 TABLE = Table(
     "exported",

@@ -19,7 +19,8 @@ from sft_assets.exported.splits import SPLITS
 from sft_assets.exported.tokens import Counter
 from sft_assets.exported.writers import FORMATS, Config
 from sft_assets.recipe import Recipe
-from sft_assets.warehouse import Build, Version
+from sft_assets.warehouse import Version
+from sft_assets.warehouse.build import Build
 from sft_assets.warehouse.versions import read_versions
 
 GENERATED = "generated:"  # how the sources of rows begin that models made

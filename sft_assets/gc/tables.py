@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
+from sft_assets.arrow import uuid_bytes
 from sft_assets.gc.caches import Contents
 from sft_assets.gc.garbage import Garbage, Item, some
-from sft_assets.record import uuid_bytes
 from sft_assets.warehouse import Version
 from sft_assets.warehouse.names import identifier
 from sft_assets.warehouse.versions import prune, read_versions, superfluous

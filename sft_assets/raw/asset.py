@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 from xxhash import xxh3_128_digest
 
+from sft_assets.arrow import utf8_strings, uuids
 from sft_assets.asset import state
 from sft_assets.errors import SftError
 from sft_assets.folder import Folder
@@ -27,8 +28,7 @@ from sft_assets.raw.quarantine import stop_if_too_many
 from sft_assets.raw.reading import Piece, read_files
 from sft_assets.raw.sources import all_sources
 from sft_assets.recipe import Recipe
-from sft_assets.record import utf8_strings, uuids
-from sft_assets.warehouse import Build, Law, Table
+from sft_assets.warehouse.build import Build, Law, Table
 
 TABLE = Table(
     "raw",

@@ -10,7 +10,7 @@ import orjson
 from sft_assets.errors import SftError
 from sft_assets.folder import Folder, write_whole
 from sft_assets.recipe import Recipe
-from sft_assets.warehouse import Build
+from sft_assets.warehouse.build import Build
 
 
 def stop_if_too_many(build: Build, folder: Folder, recipe: Recipe, found: Mapping[str, int]) -> None:

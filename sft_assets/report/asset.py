@@ -27,7 +27,7 @@ from sft_assets.report.scope import scope_of
 from sft_assets.report.section import Section
 from sft_assets.report.sections import SECTIONS
 from sft_assets.report.sections.summary import summary
-from sft_assets.warehouse import Law, Table
+from sft_assets.warehouse.build import Law, Table
 from sft_assets.warehouse.opening import STATES
 
 EVIDENCE = (

@@ -19,7 +19,7 @@ from uuid import UUID
 import orjson
 import pyarrow as pa
 
-from sft_assets.record import uuids
+from sft_assets.arrow import uuids
 from sft_assets.report.scope import Scope
 
 CHARS = 300  # of one example

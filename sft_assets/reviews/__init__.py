@@ -7,7 +7,6 @@ answers.py     the shape of an answer in a file                readers.py     JS
 lessons.py     what people teach: agreement.py, of reviewers, precision.py, of the pipeline, and thresholds.py
 """
 
-from sft_assets.reviews.applying import KEPT, apply, record
 from sft_assets.reviews.decisions import (
     APPLYING,
     Decision,
@@ -22,15 +21,12 @@ from sft_assets.reviews.decisions import (
 
 __all__ = [
     "APPLYING",
-    "KEPT",
     "Decision",
     "Reviews",
     "State",
     "Verdict",
     "append",
-    "apply",
     "decided",
     "read",
-    "record",
     "version",
 ]

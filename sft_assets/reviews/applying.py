@@ -10,10 +10,10 @@ from uuid import UUID
 
 import pyarrow as pa
 
+from sft_assets.arrow import uuids
 from sft_assets.folder import Folder
-from sft_assets.record import uuids
 from sft_assets.reviews.decisions import Decision, read
-from sft_assets.warehouse import Build, Law
+from sft_assets.warehouse.build import Build, Law
 
 KEPT = Law(
     "reviews_applied",

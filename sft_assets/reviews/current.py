@@ -13,8 +13,8 @@ from uuid import UUID
 import duckdb
 import pyarrow as pa
 
+from sft_assets.arrow import uuids
 from sft_assets.errors import SftError
-from sft_assets.record import uuids
 from sft_assets.reviews import Decision, Verdict
 from sft_assets.reviews.checking import Refused
 from sft_assets.reviews.selection import Stand, stands_of

@@ -223,7 +223,7 @@ def _is_json(line: bytes) -> bool:
     return True
 
 
-@lru_cache(maxsize=1 << 16)  # a page reads the file again for every decision, and most of it is as it was
+@lru_cache(maxsize=1 << 18)  # a page reads the file again for every decision, and most of it is as it was
 def _of_line(line: bytes) -> Decision:
     return Decision.model_validate_json(line)
 
@@ -234,7 +234,7 @@ def _decision(path: Path, number: int, line: bytes) -> Decision:
     except ValidationError as error:
         wrong = error.errors()[0]
         place = ".".join(map(str, wrong["loc"]))
-        said = f" (it says {wrong['input']!r})" if place and not isinstance(wrong["input"], dict) else ""
+        said = f" (it says {wrong['input']!r:.80})" if place and not isinstance(wrong["input"], dict) else ""
         message = wrong["msg"].removeprefix("Value error, ")
         raise SftError(
             f"{path}:{number}: {place + ': ' if place else ''}{message}{said}. Mend the line, or take it out if nobody is to "

@@ -21,10 +21,10 @@ from uuid import UUID
 import duckdb
 import pyarrow as pa
 
+from sft_assets.arrow import uuids
 from sft_assets.errors import SftError, did_you_mean
 from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe
-from sft_assets.record import uuids
 from sft_assets.reviews.agreement import Agreement, agreements, opinions, together
 from sft_assets.reviews.counting import votes
 from sft_assets.reviews.decisions import Decision, Reviews, read

@@ -30,6 +30,7 @@ DELIMITERS = ",;\t"
 TEXTS = ("queue", "row_id", "content_hash", "decision", "why", "reviewer", "time")
 DIGITS = 10  # of an item's number, and more than any has
 NEEDED = ("row_id", "content_hash", "decision")  # columns
+QUOTES = "a cell with a quote, a line break or the delimiter in it stands in quotes, and a quote in it is doubled"
 REMEDY = (
     "It is JSON lines or CSV with queue, row_id, content_hash and decision, or what Label Studio (JSON) or Argilla "
     "(see the queue's argilla/README.md) exports of a queue"
@@ -100,6 +101,8 @@ def _line(place: str, line: str) -> Answer:
         return Answer(place, wrong=f"is no JSON object on one line ({error.msg})", text=line)
     if not isinstance(values, dict):
         return Answer(place, wrong="is no JSON object", text=line)
+    if "refused" in values and not (values.get("queue") or values.get("row_id")):
+        return Answer(place, wrong="holds what could not be read, not mended yet", text=str(values.get("text", "")))
     given: dict[str, Any] = {name: values[name] for name in (*TEXTS, "answer") if values.get(name) is not None}
     if wrong := [name for name, value in given.items() if not isinstance(value, str)]:
         return Answer(place, wrong=f"{wrong[0]} is {given[wrong[0]]!r:.60}; it is a text", text=line)
@@ -115,19 +118,26 @@ def _line(place: str, line: str) -> Answer:
 def _rows(path: Path, text: str) -> Iterator[Answer]:
     first = next(line for line in text.splitlines() if line.strip())
     delimiter = max(DELIMITERS, key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    # strict: else a quote that is not closed takes all answers after it for the rest of its cell
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     start = 1
     try:
-        names = [name.strip().lower() for name in next(reader)]
+        named = next((fields for fields in reader if any(map(str.strip, fields))), [])
+        names = [name.strip().lower() for name in named]
         if missing := [name for name in NEEDED if name not in names]:
             raise SftError(f"{path}: has no {', '.join(missing)} in its first line. {REMEDY}")
+        if twice := [name for name in (*TEXTS, "answer", "number") if names.count(name) > 1]:
+            raise SftError(f"{path}: has the column {twice[0]} twice; take one of them out")
         start = reader.line_num + 1
         for fields in reader:
             place, start = f"{path.name}:{start}", reader.line_num + 1
-            if any(field.strip() for field in fields):
+            if any(map(str.strip, fields[len(names) :])):
+                wrong = f"has {len(fields)} cells, and the first line names {len(names)}: {QUOTES}"
+                yield Answer(place, wrong=wrong, text=delimiter.join(fields))
+            elif any(map(str.strip, fields)):
                 yield _row(place, dict(zip(names, fields, strict=False)), delimiter.join(fields))
     except csv.Error as error:
-        raise SftError(f"{path}:{start}: {error}") from None
+        raise SftError(f"{path}:{start}: {error}: {QUOTES}") from None
 
 
 def _row(place: str, cells: Mapping[str, str], text: str) -> Answer:

@@ -24,9 +24,9 @@ import orjson
 import pyarrow as pa
 
 from sft_assets import reviews
+from sft_assets.arrow import uuids
 from sft_assets.errors import SftError
 from sft_assets.folder import Folder
-from sft_assets.record import uuids
 from sft_assets.reviews import Decision, State
 from sft_assets.warehouse import Version, Warehouse
 from sft_assets.warehouse.versions import read_versions
@@ -99,10 +99,10 @@ def select(
             if len(ids) == 1:
                 rows.setdefault(ids[0], line)
             elif ids:
-                wrong.append((line, f"{given!r} begins the ids of {len(ids):,} rows or more; give more characters"))
+                wrong.append((line, f"{given!r:.60} begins the ids of {len(ids):,} rows or more; give more characters"))
             else:
                 short = f"; give {LEAST} characters of an id or more" if len(given) < LEAST else ""
-                wrong.append((line, f"there is no row {given!r}{short}"))
+                wrong.append((line, f"there is no row {given!r:.60}{short}"))
         stands = stands_of(con, list(rows), states, versions)
     decisions = []
     for row_id, line in rows.items():
@@ -169,6 +169,8 @@ def ids_in(text: str, name: str) -> Iterator[tuple[int, str]]:
     first = next((line for line in text.splitlines() if line.strip()), "")
     if not first:
         raise SftError(f"{name} names no row: it has row ids, one a line")
+    if first.lstrip().startswith("["):
+        raise SftError(f"{name} is a JSON array; put its objects on lines of their own, or row ids, one a line")
     if first.lstrip().startswith("{"):
         yield from _of_json(text, name)
     elif delimiter := next((d for d in ",\t;" if "row_id" in _fields(first, d)), None):
@@ -180,7 +182,10 @@ def ids_in(text: str, name: str) -> Iterator[tuple[int, str]]:
 
 
 def _fields(header: str, delimiter: str) -> list[str]:
-    return [field.strip() for field in next(csv.reader([header], delimiter=delimiter))]
+    try:
+        return [field.strip() for field in next(csv.reader([header], delimiter=delimiter))]
+    except csv.Error:  # longer than any header
+        return []
 
 
 def _of_json(text: str, name: str) -> Iterator[tuple[int, str]]:
@@ -193,7 +198,7 @@ def _of_json(text: str, name: str) -> Iterator[tuple[int, str]]:
 
 
 def _of_csv(text: str, name: str, delimiter: str) -> Iterator[tuple[int, str]]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     column = -1
     try:
         for fields in reader:

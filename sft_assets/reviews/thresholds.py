@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +23,7 @@ from sft_assets.scored.judgements.statistics import RESAMPLES, Figure, share
 
 LEAST = 10
 CHANCE = 0.01
+CUTS = 1000  # that the bootstrap chooses from: a score of 200,000 rows has as many values
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ def suggestion(signal: Signal, keeps: Sequence[float], drops: Sequence[float]) -
     best = int(differences.argmax()) if len(values) > 1 else 0
     if len(values) < 2 or _chance(float(differences[best]), len(a), len(b)) > CHANCE:
         return _silent(counts, "much the same on both")
-    cuts = np.array([_between(low, high) for low, high in pairwise(values)])
-    low, high = sorted(float(end) for end in sign * _interval(cuts, kept, dropped))
-    cut = float(cuts[best])
+    cut = _between(float(values[best]), float(values[best + 1]))
+    ends = [*_interval(values, kept, dropped), cut]
+    low, high = sorted((sign * min(ends), sign * max(ends)))
     return Suggestion(
         signal,
         len(keeps),
@@ -104,13 +104,16 @@ def _differences(kept: npt.NDArray[np.int64], dropped: npt.NDArray[np.int64]) ->
 
 
 def _interval(
-    cuts: npt.NDArray[np.float64], kept: npt.NDArray[np.int64], dropped: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float64]:
-    """Bootstrap over the rows of either side."""
+    values: npt.NDArray[np.float64], kept: npt.NDArray[np.int64], dropped: npt.NDArray[np.int64]
+) -> tuple[float, float]:
+    """Bootstrap over the rows of either side; of many values over runs of them that follow each other."""
+    starts = np.unique(np.linspace(0, len(values), CUTS, endpoint=False).astype(int))
     rng = np.random.default_rng(0)
-    again = [rng.multinomial(side.sum(), side / side.sum(), RESAMPLES) for side in (kept, dropped)]
-    found: npt.NDArray[np.float64] = np.percentile(cuts[_differences(*again).argmax(axis=-1)], [2.5, 97.5])
-    return found
+    sides = [np.add.reduceat(side, starts) for side in (kept, dropped)]
+    again = [rng.multinomial(side.sum(), side / side.sum(), RESAMPLES) for side in sides]
+    cuts = np.array([_between(float(values[start - 1]), float(values[start])) for start in starts[1:]])
+    low, high = np.percentile(cuts[_differences(*again).argmax(axis=-1)], [2.5, 97.5])
+    return float(low), float(high)
 
 
 def _chance(difference: float, n: int, m: int) -> float:

@@ -23,14 +23,14 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from sft_assets import reviews
 from sft_assets.asset import state
 from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe
+from sft_assets.reviews import applying
 from sft_assets.scored.decision import Policy, Signals, decide
 from sft_assets.scored.judgements.rubrics import LIKELIHOODS, check_scores
 from sft_assets.scored.rule_hits.rules import actions, check_names, chosen, decision_version, rules
-from sft_assets.warehouse import Build, Law, Table
+from sft_assets.warehouse.build import Build, Law, Table
 
 TABLE = Table(
     "scored",
@@ -90,7 +90,7 @@ TABLE = Table(
             )
             """,
         ),
-        reviews.KEPT,
+        applying.KEPT,
         Law(
             "reviewed_dropped",
             "every row that people decided to drop went for that reason, and no other did",
@@ -125,7 +125,7 @@ def scored(build: Build, folder: Folder, recipe: Recipe) -> None:
     _load_rules(build, policy)
     _load_scores(build, policy, folder, recipe)
     _load_candidates(build, policy)
-    reviews.apply(build, folder)
+    applying.apply(build, folder)
     _load_decisions(build, policy)
     build.insert_sql(f"""
         SELECT d.row_id, d.content_hash, coalesce(rule_names, []) AS rule_names,

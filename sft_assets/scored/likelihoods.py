@@ -28,7 +28,7 @@ from sft_assets.folder import Folder
 from sft_assets.models.causal import STATUSES, Causal, Losses, Question
 from sft_assets.recipe import Recipe
 from sft_assets.scored.local_scores import ONE_ROW_A_CONTENT, Conversation, Results, Scored, estimate, gather
-from sft_assets.warehouse import Law, Table
+from sft_assets.warehouse.build import Law, Table
 
 END_WEIGHT = 0.02  # of a nat of end_loss: the plateau between 0.01 and 0.03 ranks corrupted answers below good ones
 NUMBERS = ("conditional_loss", "unconditional_loss", "ifd", "end_loss", "likelihood")

@@ -17,14 +17,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from sft_assets.arrow import uuids
 from sft_assets.errors import SftError
 from sft_assets.evidence import Estimate, Evidence, least
 from sft_assets.folder import Folder
 from sft_assets.models.vectors import Vectors
 from sft_assets.recipe import Likelihoods, Rewards
-from sft_assets.record import Message, messages_of, uuids
+from sft_assets.record import Message, messages_of
 from sft_assets.scored.wanted import Selection, selected
-from sft_assets.warehouse import Law
+from sft_assets.warehouse.build import Law
 
 GROUP = 256  # contents that are sorted by length together: enough for even batches, and a stopped run has whole groups
 Floats = npt.NDArray[np.float32]

@@ -20,7 +20,7 @@ from sft_assets.folder import Folder
 from sft_assets.models.reward import STATUSES, Reward, RewardModel
 from sft_assets.recipe import Recipe
 from sft_assets.scored.local_scores import ONE_ROW_A_CONTENT, Conversation, Results, Scored, estimate, gather
-from sft_assets.warehouse import Law, Table
+from sft_assets.warehouse.build import Law, Table
 
 DECIMALS = 4
 TABLE = Table(

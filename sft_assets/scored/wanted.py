@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
+from sft_assets.arrow import uuids
 from sft_assets.evidence import Evidence
-from sft_assets.record import uuids
 
 DROPPING = "action = 'drop' AND NOT (about_answers AND label IS NOT DISTINCT FROM false)"
 

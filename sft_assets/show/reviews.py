@@ -70,7 +70,7 @@ def imported(found: Imported, file: str, log: str, follow: Sequence[str]) -> Non
         (found.standing, "stood already, and were not written again"),
         (found.outdated, "are older than what their reviewer said since, and do not count"),
         (found.corrected, "were corrected further down by the same reviewer"),
-        (found.blank, "items are not answered"),
+        (found.blank, "without an answer"),
         (found.ahead, "have a time in the future, and count as given now"),
     ):
         if n:
@@ -78,7 +78,7 @@ def imported(found: Imported, file: str, log: str, follow: Sequence[str]) -> Non
     if found.disputed:
         _say(f"disputed: reviewers differ about {found.disputed:,} items, which count for nobody; the next queue asks again")
     if not found.changed:
-        _say("nothing is stale by it")
+        _say("no state is stale by it" + (", but the report that tells of it" if found.recorded else ""))
         return
     after = f", and what follows if they come out different: {', '.join(follow)}" if follow else ""
     _say(f"stale now: {', '.join(found.changed)}{after}. `sft run` applies it")

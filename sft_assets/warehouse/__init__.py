@@ -8,10 +8,11 @@ tables, and `dropped`, `edits`, `quarantine`, `reviewed`. What lies behind them 
     store.deduped_7    who is in version 7, and what it adds   store.quarantine   what could not be read
     store.versions     each version's code, inputs, counts     store.reviewed     which decisions of people were applied
                                                                (the ledger's rows carry the version they belong to)
+
+Who only looks imports nothing that writes: that is `build.py`, with Arrow.
 """
 
-from sft_assets.warehouse.build import Build, Created, Law, Table
 from sft_assets.warehouse.database import Warehouse
 from sft_assets.warehouse.versions import Version
 
-__all__ = ["Build", "Created", "Law", "Table", "Version", "Warehouse"]
+__all__ = ["Version", "Warehouse"]

@@ -20,8 +20,8 @@ import orjson
 import pyarrow as pa
 
 from sft_assets.ahead import ahead
+from sft_assets.arrow import uuids
 from sft_assets.errors import LawBroken
-from sft_assets.record import uuids
 from sft_assets.warehouse.versions import Version, prune, read_versions
 
 AHEAD = 24  # batches of a stream that are made before they are stored: some 100 MB of text

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from sft_assets.arrow import uuids
 from sft_assets.clustered.asset import clustered
 from sft_assets.clustered.descriptors.asset import descriptors
 from sft_assets.clustered.map.asset import map_
@@ -23,9 +24,9 @@ from sft_assets.clustered.projection.asset import projection
 from sft_assets.clustered.topics.asset import topics
 from sft_assets.deduped.asset import TABLE as DEDUPED
 from sft_assets.folder import Folder
-from sft_assets.record import uuids
 from sft_assets.scored.asset import TABLE as SCORED
-from sft_assets.warehouse import Build, Warehouse
+from sft_assets.warehouse import Warehouse
+from sft_assets.warehouse.build import Build
 from tests.made_rows import chat, fill, hash_of, id_of, make
 from tests.made_vectors import blobs, give_vectors
 

@@ -25,8 +25,9 @@ import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
+from sft_assets.arrow import messages_array, uuids
 from sft_assets.cores import cores
-from sft_assets.record import Conversation, Message, content_hash, messages_array, uuids
+from sft_assets.record import Conversation, Message, content_hash
 from sft_assets.scored.rule_hits.asset import BATCH, search_all
 from sft_assets.scored.rule_hits.rules import rules
 from tests.conftest import CORPUS

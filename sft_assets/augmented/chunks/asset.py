@@ -20,6 +20,7 @@ import orjson
 import pyarrow as pa
 
 from sft_assets import masks
+from sft_assets.arrow import uuids
 from sft_assets.asset import evidence
 from sft_assets.augmented.chunks.document import Document
 from sft_assets.augmented.chunks.reading import read_file
@@ -31,8 +32,8 @@ from sft_assets.languages import language_of
 from sft_assets.raw.batches import Bad
 from sft_assets.raw.containers import Refused
 from sft_assets.recipe import Recipe
-from sft_assets.record import digest, uuids
-from sft_assets.warehouse import Build, Law, Table
+from sft_assets.record import digest
+from sft_assets.warehouse.build import Build, Law, Table
 
 TABLE = Table(
     "chunks",

@@ -22,7 +22,7 @@ from sft_assets.augmented.gaps.targets import Floats, Targets, shares_of, target
 from sft_assets.errors import SftError, did_you_mean
 from sft_assets.folder import Folder
 from sft_assets.recipe import Dimension, Gaps, Recipe
-from sft_assets.warehouse import Build, Law, Table
+from sft_assets.warehouse.build import Build, Law, Table
 from sft_assets.warehouse.versions import read_versions
 
 TABLE = Table(

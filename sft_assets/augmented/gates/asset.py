@@ -14,15 +14,15 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from sft_assets.arrow import uuids
 from sft_assets.asset import evidence
 from sft_assets.augmented.gates import Checked, Gates, warm_up
 from sft_assets.augmented.gates.gate import ids_of
 from sft_assets.compiling import compiling
 from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe
-from sft_assets.record import uuids
 from sft_assets.scored.rule_hits.rules import decision_version, hits_version
-from sft_assets.warehouse import Build, Law, Table
+from sft_assets.warehouse.build import Build, Law, Table
 
 SHOWN = 10  # rows that fell, in the report
 CANDIDATES = "SELECT row_id, content_hash, kind, source, messages, rejected, tools FROM generations WHERE reason IS NULL"

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from sft_assets.arrow import uuid_bytes
 from sft_assets.augmented.candidate import Fall
-from sft_assets.record import uuid_bytes
 
 BATCH = 4096  # rows
 Stream = Callable[[str], Iterator[pa.RecordBatch]]

@@ -12,11 +12,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from sft_assets.arrow import uuids
 from sft_assets.augmented.candidate import Fall
 from sft_assets.augmented.gates.gate import Found, ids_of
 from sft_assets.cores import cores
 from sft_assets.recipe import RuleHits
-from sft_assets.record import uuids
 from sft_assets.scored.decision import Policy, Signals, decide
 from sft_assets.scored.rule_hits.asset import BATCH, ENOUGH, search_all
 from sft_assets.scored.rule_hits.rules import actions, check_names, chosen

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from sft_assets.arrow import uuids
 from sft_assets.asset import model_evidence
 from sft_assets.augmented.gates.placing import Placed, place
 from sft_assets.clustered.descriptors.asset import TABLE as DESCRIPTORS
@@ -31,7 +32,6 @@ from sft_assets.models.embedder import Embedder
 from sft_assets.models.reward import Reward
 from sft_assets.models.vectors import Vectors
 from sft_assets.recipe import Recipe
-from sft_assets.record import uuids
 from sft_assets.scored.judgements.asset import judge
 from sft_assets.scored.judgements.rubrics import rubrics, version
 from sft_assets.scored.likelihoods import NUMBERS, CausalScorer
@@ -40,7 +40,7 @@ from sft_assets.scored.local_scores import gather_chosen
 from sft_assets.scored.rewards import RewardScorer
 from sft_assets.scored.rewards import table_of as reward_table
 from sft_assets.scored.wanted import Selection
-from sft_assets.warehouse import Law, Table
+from sft_assets.warehouse.build import Law, Table
 
 STYLES = [name for name in DESCRIPTORS.columns if name != "content_hash"]
 TABLE = Table(

@@ -30,7 +30,7 @@ from sft_assets.models.asking import BYTES_PER_TOKEN, label, settings_of
 from sft_assets.models.door.caps import Cost
 from sft_assets.models.prompt import Prompt, load
 from sft_assets.recipe import Generations, Price, Recipe
-from sft_assets.warehouse import Law, Table
+from sft_assets.warehouse.build import Law, Table
 
 TYPICAL = 1600  # bytes of data in a request, about: for estimates
 TABLE = Table(

@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from sft_assets.arrow import messages_array, uuids
 from sft_assets.augmented.candidate import Candidate, Fall, Parent, Seed
 from sft_assets.augmented.generations.driver import Tried
 from sft_assets.augmented.methods.kit import REPLY_ENDS
@@ -25,7 +26,7 @@ from sft_assets.combined.rows import Rules, finished
 from sft_assets.masks import mask
 from sft_assets.models.asking import label
 from sft_assets.recipe import Recipe
-from sft_assets.record import BadRecord, Conversation, Message, content_hash, digest, messages_array, uuids
+from sft_assets.record import BadRecord, Conversation, Message, content_hash, digest
 
 COLUMNS = {
     "row_id": "UUID",

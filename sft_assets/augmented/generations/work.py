@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from sft_assets.arrow import uuids
 from sft_assets.augmented.candidate import Fall, Seed
 from sft_assets.augmented.gates import Gates
 from sft_assets.augmented.gates.duplicates import among
@@ -26,7 +27,6 @@ from sft_assets.evidence import Evidence
 from sft_assets.folder import Folder
 from sft_assets.models.prompt import Prompt
 from sft_assets.recipe import Recipe
-from sft_assets.record import uuids
 
 
 class Work:

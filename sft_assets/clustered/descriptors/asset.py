@@ -14,7 +14,7 @@ from sft_assets.clustered.descriptors.questions import questions_version
 from sft_assets.clustered.descriptors.style import describe
 from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe
-from sft_assets.warehouse import Build, Law, Table
+from sft_assets.warehouse.build import Build, Law, Table
 
 BATCH = 4096  # contents
 

@@ -35,7 +35,7 @@ from sft_assets.folder import Folder, write_whole
 from sft_assets.models.embedder import Embedder
 from sft_assets.models.vectors import Vectors
 from sft_assets.recipe import Recipe
-from sft_assets.warehouse import Law, Table
+from sft_assets.warehouse.build import Law, Table
 from sft_assets.warehouse.names import identifier, literal
 
 STATES = ("deduped", "decontaminated", "scored", "clustered")  # that drop rows with content

@@ -23,7 +23,7 @@ from sft_assets.clustered.projection.umap_layout import layout, placed
 from sft_assets.evidence import Evidence
 from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe
-from sft_assets.warehouse import Law, Table
+from sft_assets.warehouse.build import Law, Table
 
 DIMENSIONS = 5
 KEPT = 10  # neighbours that are stored

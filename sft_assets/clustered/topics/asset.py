@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from sft_assets.arrow import uuids
 from sft_assets.asset import model_evidence
 from sft_assets.clustered.embeddings import places_of, read_vectors
 from sft_assets.clustered.projection.asset import DIMENSIONS
@@ -32,8 +33,7 @@ from sft_assets.evidence import Estimate, Evidence, least
 from sft_assets.folder import Folder
 from sft_assets.models.asking import at_most, label, notes, open_door
 from sft_assets.recipe import Recipe
-from sft_assets.record import uuids
-from sft_assets.warehouse import Law, Table
+from sft_assets.warehouse.build import Law, Table
 
 TABLE = Table(
     "topics",

@@ -16,7 +16,7 @@ from sft_assets.decontaminated.benchmarks.files import TestSet, benchmark_files,
 from sft_assets.folder import Folder
 from sft_assets.raw.containers import Refused
 from sft_assets.recipe import Recipe
-from sft_assets.warehouse import Build, Table
+from sft_assets.warehouse.build import Build, Table
 
 FIELDS_OF_ITEMS = "benchmark, item_id, field, text"
 COLUMNS = {"benchmark": "VARCHAR", "item_id": "VARCHAR", "field": "VARCHAR", "text": "VARCHAR"}

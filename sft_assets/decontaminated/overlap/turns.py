@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sft_assets.record import MESSAGES, uuids
+from sft_assets.arrow import MESSAGES, uuids
 
 PARTS = ("content", "reasoning", "tool_calls")  # what of a turn a model is trained on
 SIDES = ("messages", "rejected")

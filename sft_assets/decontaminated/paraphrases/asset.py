@@ -24,7 +24,7 @@ from sft_assets.decontaminated.paraphrases.meaning import Meanings
 from sft_assets.decontaminated.paraphrases.nearest import Candidate, Settings, candidates, warm_up
 from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe
-from sft_assets.warehouse import Build, Law, Table
+from sft_assets.warehouse.build import Build, Law, Table
 
 TABLE = Table(
     "contamination_candidates",

@@ -24,6 +24,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sft_assets.arrow import MESSAGES
 from sft_assets.cores import cores
 from sft_assets.decontaminated.benchmarks.items import FIELDS
 from sft_assets.decontaminated.paraphrases.index import Index, Lookup, build
@@ -31,7 +32,6 @@ from sft_assets.decontaminated.paraphrases.kernel import RANKS, compare_rows, ro
 from sft_assets.decontaminated.paraphrases.meaning import Meanings, Meant
 from sft_assets.decontaminated.paraphrases.terms import known_words
 from sft_assets.recipe import ContaminationCandidates
-from sft_assets.record import MESSAGES
 from sft_assets.text import characters
 from sft_assets.text.kernel import Strings, composed
 

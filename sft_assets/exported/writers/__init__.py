@@ -18,6 +18,7 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
+from sft_assets.arrow import MESSAGE
 from sft_assets.exported.writers.columns import Answers, Sft, judged, last_answer, pair, unpaired
 from sft_assets.exported.writers.records import (
     Records,
@@ -30,7 +31,6 @@ from sft_assets.exported.writers.records import (
 )
 from sft_assets.exported.writers.rows import COMMON, Config, Writer, conversations, narrow
 from sft_assets.formats.writing import REASONS
-from sft_assets.record import MESSAGE
 
 __all__ = ["COMMON", "FORMATS", "REASONS", "Config", "Writer", "close", "conversations", "narrow", "writers"]
 

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from sft_assets.arrow import messages_array
 from sft_assets.exported.files import BySplit, ParquetShards, RecordFile
 from sft_assets.exported.writers.rows import COMMON, Config, conversations, narrow, turns_type
 from sft_assets.formats import messages, preference
 from sft_assets.formats.writing import CannotHold
-from sft_assets.record import Conversation, Message, messages_array
+from sft_assets.record import Conversation, Message
 
 LABEL = "label"
 Made = tuple[dict[str, list[Message]], bool | None]  # the columns of turns of a row, and its label

@@ -14,9 +14,10 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sft_assets.arrow import MESSAGE
 from sft_assets.exported.files import Part
 from sft_assets.formats import messages
-from sft_assets.record import MESSAGE, Conversation, Message
+from sft_assets.record import Conversation, Message
 
 COMMON = pa.schema([(name, pa.string()) for name in ("tools", "source", "license", "language", "row_id")])
 

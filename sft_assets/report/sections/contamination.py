@@ -12,7 +12,7 @@ from uuid import UUID
 import orjson
 import pyarrow as pa
 
-from sft_assets.record import uuids
+from sft_assets.arrow import uuids
 from sft_assets.report.excerpts import CHARS, LEAD, Marked, around, clean, excerpts, short
 from sft_assets.report.scope import Scope
 from sft_assets.report.section import Figure, Section

@@ -81,7 +81,12 @@ def export(
     if not items:
         return Exported(made, None, warning=known.warning)
     queue, place = _save(folder, made)
-    files = [path for write in writing for path in write(queue, place)]
+    try:
+        files = [path for write in writing for path in write(queue, place)]
+    except OSError as error:
+        raise SftError(
+            f"{error.filename or place}: the queue is in {place}; this file could not be written: {error.strerror}"
+        ) from None
     return Exported(queue, place, (place / FILE, *(path for path in files if path != place / FILE)), known.warning)
 
 
@@ -96,8 +101,8 @@ def deal(items: Sequence[Item], reviewers: Sequence[str], overlap: float, seed: 
 
 
 def named(reviewers: str) -> list[str]:
-    """The names in "ann, bob"."""
-    return [name.strip() for name in reviewers.split(",")] if reviewers.strip() else []
+    """The names in "ann, bob", spaced as answers record them."""
+    return [" ".join(name.split()) for name in reviewers.split(",")] if reviewers.strip() else []
 
 
 def _check(budget: int, kinds: Collection[str], reviewers: Sequence[str], overlap: float) -> None:

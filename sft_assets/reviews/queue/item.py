@@ -32,6 +32,7 @@ ASKED: dict[Asked, str] = {
 }
 NAME = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 FILE, FACTS = "queue.jsonl", "queue.json"
+AGAIN = "make a new queue (`sft review export`)"
 
 
 class _Model(BaseModel):
@@ -190,14 +191,20 @@ def load(folder: Folder, name: str) -> Queue:
         there = ", ".join(names(folder)) or "none"
         raise SftError(f"queue {name!r} was not made from {folder}; there are {there} in {folder.queues}")
     path = folder.queues / name / FILE
-    facts: dict[str, Any] = orjson.loads((folder.queues / name / FACTS).read_bytes())
-    facts.pop("items", None)
+    try:
+        facts: dict[str, Any] = orjson.loads(path.with_name(FACTS).read_bytes())
+        queue = Queue.model_validate({**facts, "items": ()})
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise SftError(f"{error.filename}: cannot be read: {error.strerror}; {AGAIN}") from None
+    except (ValueError, TypeError):
+        raise SftError(f"{path.with_name(FACTS)}: is not as it was written; {AGAIN}") from None
     items = []
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         try:
             items.append(Item.model_validate_json(line))
         except ValidationError as error:
             wrong = error.errors()[0]
             place = ".".join(map(str, wrong["loc"]))
-            raise SftError(f"{path}:{number}: {place}: {wrong['msg']}; make a new queue (`sft review export`)") from None
-    return Queue(**facts, items=tuple(items))
+            raise SftError(f"{path}:{number}: {place}: {wrong['msg']}; {AGAIN}") from None
+    return queue.model_copy(update={"items": tuple(items)})

@@ -15,8 +15,9 @@ from uuid import UUID
 
 import pyarrow as pa
 
+from sft_assets.arrow import uuids
 from sft_assets.formats.messages import write
-from sft_assets.record import messages_of, uuids
+from sft_assets.record import messages_of
 from sft_assets.reviews.queue.item import Item, Mark, Other
 from sft_assets.reviews.queue.picking import Candidate
 from sft_assets.reviews.queue.questions import choices, question

@@ -17,9 +17,9 @@ from uuid import UUID
 import orjson
 import pyarrow as pa
 
+from sft_assets.arrow import uuids
 from sft_assets.errors import SftError
 from sft_assets.folder import Folder
-from sft_assets.record import uuids
 from sft_assets.reviews.counting import disputed
 from sft_assets.reviews.decisions import Decision
 from sft_assets.reviews.queue.item import ASKED, Asked, Item, load

@@ -20,8 +20,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from sft_assets.arrow import uuids
 from sft_assets.errors import SftError
-from sft_assets.record import uuids
 from sft_assets.reviews.decisions import Decision
 from sft_assets.warehouse import Version
 from sft_assets.warehouse.names import literal

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
+from sft_assets.arrow import uuids
 from sft_assets.asset import model_evidence
 from sft_assets.evidence import Estimate, Evidence, least
 from sft_assets.folder import Folder
@@ -23,10 +24,10 @@ from sft_assets.models.asking import MARKS, at_most, estimated, known, label, no
 from sft_assets.models.door import Call
 from sft_assets.models.prompt import Prompt
 from sft_assets.recipe import Recipe
-from sft_assets.record import messages_of, uuids
+from sft_assets.record import messages_of
 from sft_assets.scored.judgements.rubrics import Score, call, rubrics, score_of, version
 from sft_assets.scored.wanted import largest, selected, sizes_of
-from sft_assets.warehouse import Law, Table
+from sft_assets.warehouse.build import Law, Table
 
 if TYPE_CHECKING:
     from sft_assets.models.door import Door

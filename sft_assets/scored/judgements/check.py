@@ -19,6 +19,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from sft_assets.arrow import uuids
 from sft_assets.errors import SftError
 from sft_assets.evidence import Evidence
 from sft_assets.folder import Folder
@@ -26,7 +27,7 @@ from sft_assets.models.asking import label, open_door
 from sft_assets.models.door import Call, Calls, Door, Reply
 from sft_assets.models.prompt import Prompt, load
 from sft_assets.recipe import Recipe
-from sft_assets.record import Message, digest, messages_of, uuids
+from sft_assets.record import Message, digest, messages_of
 from sft_assets.reviews import Decision, read
 from sft_assets.reviews.lessons import about_the_row
 from sft_assets.scored.judgements.rubrics import call, rubrics, score_of

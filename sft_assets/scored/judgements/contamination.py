@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from sft_assets.arrow import uuids
 from sft_assets.asset import model_evidence
 from sft_assets.evidence import Estimate, Evidence, least
 from sft_assets.folder import Folder
@@ -21,10 +22,10 @@ from sft_assets.models.asking import at_most, estimated, known, label, notes, op
 from sft_assets.models.door import Call, Reply
 from sft_assets.models.prompt import Prompt, load
 from sft_assets.recipe import Recipe
-from sft_assets.record import digest, uuids
+from sft_assets.record import digest
 from sft_assets.scored.judgements.rubrics import version
 from sft_assets.scored.wanted import selected
-from sft_assets.warehouse import Law, Table
+from sft_assets.warehouse.build import Law, Table
 
 TABLE = Table(
     "contamination_judgements",

@@ -22,7 +22,7 @@ from sft_assets.recipe import Recipe
 from sft_assets.scored.rule_hits.pool import Pool
 from sft_assets.scored.rule_hits.rules import Action, Rule, actions, check_names, chosen, hits_version
 from sft_assets.scored.rule_hits.search import Matcher, search_batch
-from sft_assets.warehouse import Build, Law, Table
+from sft_assets.warehouse.build import Build, Law, Table
 
 BATCH = 2048  # contents
 ENOUGH = 8 * BATCH  # contents: fewer are searched sooner than worker processes have started

@@ -29,8 +29,9 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sft_assets import strict_yaml
+from sft_assets.arrow import utf8_strings
 from sft_assets.errors import SftError, did_you_mean
-from sft_assets.record import Conversation, Message, utf8_strings
+from sft_assets.record import Conversation, Message
 from sft_assets.scored.rule_hits.checks import CHECKS
 
 Action = Literal["drop", "review", "signal"]

@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sft_assets.record import Conversation, Message, messages_array
+from sft_assets.arrow import messages_array
+from sft_assets.record import Conversation, Message
 from sft_assets.scored.rule_hits.checks import CHECKS, Span, Turn
 from sft_assets.scored.rule_hits.rules import Rule, Where
 from sft_assets.text.parts import without

@@ -146,7 +146,7 @@ async function show(index) {
   at.editing = null;
   at.draft = draft ?? null;
   $("item").replaceChildren(...drawn(data, { place: index + 1, of: at.items.length }));
-  $("why").value = at.draft?.why ?? "";
+  $("why").value = at.draft?.why || at.sent.get(data.number)?.why || "";
   only("item");
   buttons();
   progress();

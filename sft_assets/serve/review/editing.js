@@ -62,11 +62,11 @@ export async function leave() {
   const turn = area.closest(".turn");
   at.editing = null;
   if (area.value === lines(at.data.answer)) later("edit", undefined);
-  await flush();
   turn.querySelector(".edit").remove();
   for (const text of turn.querySelectorAll(":scope > .text")) text.hidden = false;
   say(at.draft?.edit === undefined ? "" : "What you typed is kept; e goes on with it.");
-  $("question").focus({ preventScroll: true });
+  $("question").focus({ preventScroll: true }); // before anything is waited for: the next key may decide
+  await flush();
 }
 
 // What is half-typed is kept a moment after the last key.

@@ -26,7 +26,7 @@ export const at = {
   state: null, queue: "", reviewer: "", items: [], order: [], // items: {number, asked, decision}
   index: -1, data: null, // the item that is shown
   busy: true, editing: null, draft: null, asked: 0, fresh: false, sending: false,
-  wantsWhy: false, sent: new Map(), // what was typed for a decision, by number: an undo brings it back
+  wantsWhy: false, sent: new Map(), // what was typed for a decision, by number: who comes back to it finds it there
 };
 
 export const current = () => at.items[at.index];

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -28,8 +28,8 @@ from starlette.routing import Route
 from sft_assets.errors import Busy, SftError
 from sft_assets.folder import Folder
 from sft_assets.reviews import importing
+from sft_assets.reviews.checking import queue_named
 from sft_assets.reviews.decisions import Decision, Verdict, read
-from sft_assets.reviews.importing import queue_named
 from sft_assets.reviews.queue import ASKED, Item, names
 from sft_assets.reviews.queue.item import FACTS
 from sft_assets.serve.guard import Rules
@@ -48,7 +48,6 @@ POLICY = (
 )
 HEADERS = {"Cache-Control": "no-store", "Content-Security-Policy": POLICY}
 MOST_BODY = 1 << 24  # bytes: an answer that was edited may be long
-MOST_NAME = 80  # characters of a reviewer's name
 
 
 class _Asked(BaseModel):
@@ -56,7 +55,7 @@ class _Asked(BaseModel):
 
     queue: str
     number: int
-    reviewer: str = Field(min_length=1, max_length=MOST_NAME)
+    reviewer: str
 
 
 class _Decided(_Asked):
