@@ -58,6 +58,8 @@ def record(build: Build, decisions: Iterable[Decision], applied: Sequence[Decisi
     build.notes["reviews"] = counts
     if counts["content_changed"]:
         build.say(f"{counts['content_changed']:,} decisions of people do not hold any more: the content of their rows changed")
+    if counts["row_gone"]:
+        build.say(f"{counts['row_gone']:,} decisions of people are about rows that did not come; `sft explain ROW` says why")
     if applied:
         columns = {
             "row_id": uuids([d.row_id.bytes for d in applied]),
