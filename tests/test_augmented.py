@@ -388,7 +388,7 @@ def test_people_have_the_last_word_about_generated_rows(whole: Folder, server: M
         chosen = (str(tmp_path / "rows.txt"), decision, "--why", "so it is", "--reviewer", "ann")
         code, out = sft("select", *chosen, "--data", str(folder.root))
         assert code == 0, out
-    assert set(Workspace.open(folder.root).plan()) == {"augmented"}
+    assert set(Workspace.open(folder.root).plan()) == {"augmented", "report"}
     assert asked_during(server, lambda: run(folder)) == []
     assert rows(folder, "SELECT count(*) FROM augmented WHERE row_id = ?::UUID", [fallen]) == [(1,)]
     sql = "SELECT reason, evidence ->> 'gate', evidence ->> 'why' FROM dropped WHERE state = 'augmented' AND row_id = ?::UUID"
