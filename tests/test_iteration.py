@@ -98,7 +98,7 @@ def test_reordered_rows_run_raw_again_and_stop_there(folder: Folder) -> None:
 
 def test_an_appended_duplicate_stops_at_deduped_and_is_put_on_the_map(folder: Folder) -> None:
     write(folder.sources / "first.jsonl", [row(i) for i in range(30)] + [row(4)])
-    assert run(folder) == ["raw", "combined", "deduped", "generation_checks", "map", "augmented", "report"]  # which read combined
+    assert run(folder) == ["raw", "combined", "deduped", "generation_checks", "map", "augmented", "report"]
 
 
 ALL_THAT_ROWS_REACH = [
