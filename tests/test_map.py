@@ -157,7 +157,7 @@ def test_rows_that_were_chosen_on_the_map_come_back_and_nothing_else_is_made_aga
     space = Workspace.open(folder.root)
     some, file = chosen(folder, tmp_path, "SELECT row_id FROM map WHERE state = 'clustered' ORDER BY 1 LIMIT 3")
     verbs.select(space, file, "keep", "we need more of these", "ann")
-    assert list(space.plan()) == ["clustered"]
+    assert list(space.plan()) == ["clustered", "report"]
     assert space.run(say=lambda _: None) == ["clustered", "gaps", "map", "generations", "augmented", "exported", "report"]
     assert some <= {row for (row,) in rows(folder, "SELECT row_id FROM exported")}
     assert {state for row, (*_, state, _, _) in places(folder).items() if row in some} == {"kept"}
