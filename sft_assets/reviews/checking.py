@@ -16,6 +16,7 @@ from sft_assets.folder import Folder
 from sft_assets.reviews import Decision, queue
 from sft_assets.reviews.answers import Answer
 from sft_assets.reviews.queue import Item, Queue
+from sft_assets.reviews.queue.item import FILE
 
 NAME = 200  # characters of a reviewer's name
 
@@ -37,7 +38,7 @@ def queue_named(folder: Folder, name: str) -> Queue:
     Raises:
         SftError: it was not made from this folder, or is damaged.
     """
-    path = folder.queues / name / "queue.jsonl"
+    path = folder.queues / name / FILE
     try:
         status = os.stat(path)
     except (OSError, ValueError):

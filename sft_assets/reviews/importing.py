@@ -28,11 +28,11 @@ from sft_assets.errors import SftError
 from sft_assets.folder import Folder, write_whole
 from sft_assets.reviews import Decision, State, counting, current
 from sft_assets.reviews.answers import Answer
-from sft_assets.reviews.checking import Queues, Refused, decided, item_of, named, queue_named, time_of, verdict_of
+from sft_assets.reviews.checking import Queues, Refused, decided, item_of, named, time_of, verdict_of
 from sft_assets.reviews.queue import Item
 from sft_assets.warehouse import Warehouse
 
-__all__ = ["Imported", "Refusal", "answer", "import_answers", "queue_named", "undo"]
+__all__ = ["Imported", "Refusal", "answer", "import_answers", "undo"]
 
 SHOWN = 10  # refused answers that are named
 AHEAD = timedelta(minutes=2)  # clocks of two machines differ so much without being wrong

@@ -18,6 +18,6 @@ kinds.py    what is worth asking about, kind by kind          tables.py      the
 picking.py  which of it, within a budget                      exporting.py   `sft review export`: all of that
 """
 
-from sft_assets.reviews.queue.item import ASKED, Item, Mark, Other, Queue, load, names, newest, save
+from sft_assets.reviews.queue.item import ASKED, Item, Mark, Other, Queue, load, names, save
 
-__all__ = ["ASKED", "Item", "Mark", "Other", "Queue", "load", "names", "newest", "save"]
+__all__ = ["ASKED", "Item", "Mark", "Other", "Queue", "load", "names", "save"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -14,9 +13,9 @@ import orjson
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from sft_assets.errors import SftError
-from sft_assets.exported.folder import sync
+from sft_assets.exported.folder import NAMED, sync
 from sft_assets.folder import Folder
-from sft_assets.reviews.decisions import Decision, State, Verdict, decided
+from sft_assets.reviews.decisions import ASIDE, OF_TWO, Decision, State, Verdict, decided
 
 # why a row is in a queue, the most urgent first
 Asked = Literal["disputed", "marked", "paraphrase", "signals", "threshold", "conflict", "generated", "audit"]
@@ -30,7 +29,6 @@ ASKED: dict[Asked, str] = {
     "generated": "a model wrote it",
     "audit": "it was drawn at random, to learn how often the pipeline is right",
 }
-NAME = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 FILE, FACTS = "queue.jsonl", "queue.json"
 AGAIN = "make a new queue (`sft review export`)"
 
@@ -93,11 +91,21 @@ class Item(_Model):
         """Whether two answers are compared: of two rows, or of the row's own pair."""
         return "prefer_b" in self.choices
 
+    @property
+    def compared_with(self) -> Other | None:
+        """Of a comparison of two rows, the other one."""
+        return self.other if self.compared else None
+
+    @property
+    def key(self) -> tuple[str, UUID, UUID, UUID | None]:
+        """What `Decision.item` is of an answer to it."""
+        return self.queue, self.row_id, self.content_hash, self.compared_with.row_id if self.compared_with else None
+
     def place(self, decision: Verdict) -> State:
         """The state that applies an answer to this item, or that it agrees with."""
-        if decision in ("skip", "undo"):
+        if decision in ASIDE:
             return self.state
-        if self.generated or (self.compared and self.other is not None and decision in ("prefer_a", "prefer_b", "tie")):
+        if self.generated or (self.compared_with is not None and decision in OF_TWO):
             return "augmented"
         if decision in ("edit", "prefer_b"):
             return "combined"
@@ -117,9 +125,7 @@ class Item(_Model):
         """
         if decision != "undo" and decision not in self.choices:
             raise SftError(f"item {self.number} of {self.queue}: {decision!r} is no choice of {', '.join(self.choices)}")
-        pair = self.other if self.compared and self.place(decision) == "augmented" and not self.generated else None
-        if decision in ("skip", "undo") and self.compared and self.other is not None:
-            pair = self.other
+        pair = self.compared_with if decision in ASIDE or (decision in OF_TWO and not self.generated) else None
         more = {"other": pair.row_id, "other_hash": pair.content_hash} if pair is not None and pair.row_id else {}
         return decided(
             self.row_id, self.content_hash, self.place(decision), decision, why.strip() or f"{ASKED[self.asked]}: {self.about}",
@@ -139,10 +145,6 @@ class Queue(_Model):
     left_out: dict[str, int] = {}
     items: tuple[Item, ...] = ()
 
-    def item(self, row_id: UUID) -> list[Item]:
-        """The items about a row."""
-        return [item for item in self.items if item.row_id == row_id]
-
 
 def name_of(time: datetime, content: bytes) -> str:
     """A queue's name: when it was made, and the beginning of a hash."""
@@ -153,12 +155,7 @@ def names(folder: Folder) -> list[str]:
     """The queues that there are, the oldest first."""
     if not folder.queues.is_dir():
         return []
-    return sorted(path.name for path in folder.queues.iterdir() if NAME.fullmatch(path.name) and (path / FACTS).is_file())
-
-
-def newest(folder: Folder) -> str | None:
-    """The queue that was made last."""
-    return next(reversed(names(folder)), None)
+    return sorted(path.name for path in folder.queues.iterdir() if NAMED.fullmatch(path.name) and (path / FACTS).is_file())
 
 
 def save(folder: Folder, queue: Queue) -> Path:

@@ -132,15 +132,15 @@ def _candidate(asked: Asked, row: Mapping[str, Any]) -> Candidate:
 def _disputed(rows: Standing, folder: Folder, log: Sequence[Decision]) -> list[Candidate]:
     """What reviewers differ about, the newest first, as long as the row and the verdict that was asked about are there."""
     items: list[Item] = []
-    queues: dict[str, Mapping[tuple[UUID, UUID, UUID | None], Item]] = {}
-    for name, row_id, content_hash, other in reversed(disputed(log)):
-        if name not in queues:
+    queues: dict[str, Mapping[tuple[Any, ...], Item]] = {}
+    for key in reversed(disputed(log)):
+        if (name := key[0]) not in queues:
             try:
                 asked_then = load(folder, name).items
             except SftError:
                 asked_then = ()  # the queue is gone, so nobody knows what was asked
-            queues[name] = {_key(item): item for item in asked_then}
-        if item := queues[name].get((row_id, content_hash, other)):
+            queues[name] = {item.key: item for item in asked_then}
+        if item := queues[name].get(key):
             items.append(item)
     if not items:
         return []
@@ -166,9 +166,3 @@ def _disputed(rows: Standing, folder: Folder, log: Sequence[Decision]) -> list[C
         Candidate("disputed", item.row_id, item.content_hash, item.state, item.verdict, item.about, again=item)
         for item in again
     ]
-
-
-def _key(item: Item) -> tuple[UUID, UUID, UUID | None]:
-    """What a decision calls the item: with the other row where two are compared."""
-    compared = item.compared and item.other is not None
-    return item.row_id, item.content_hash, item.other.row_id if compared and item.other else None

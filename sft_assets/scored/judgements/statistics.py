@@ -51,9 +51,8 @@ def kappa(ours: Sequence[float], theirs: Sequence[float], weighted: bool = False
 
     def of(rows: npt.NDArray[np.intp]) -> float:
         x, y = places[0][rows], places[1][rows]
-        if (
-            weighted
-        ):  # by moments: of pairs drawn by chance the mean square is the sum of both variances and of the bias squared
+        if weighted:
+            # by moments: of pairs drawn by chance the mean square is the sum of both variances and of the bias squared
             apart = float(((x - y) ** 2).mean())
             by_chance = float(x.var() + y.var() + (x.mean() - y.mean()) ** 2)
         else:

@@ -28,10 +28,11 @@ from starlette.routing import Route
 from sft_assets.errors import Busy, SftError
 from sft_assets.folder import Folder
 from sft_assets.reviews import importing
-from sft_assets.reviews.checking import queue_named
+from sft_assets.reviews.checking import item_of, queue_named
 from sft_assets.reviews.decisions import Decision, Verdict, read
-from sft_assets.reviews.queue import ASKED, Item, names
+from sft_assets.reviews.queue import ASKED, names
 from sft_assets.reviews.queue.item import FACTS
+from sft_assets.reviews.readers import DIGITS
 from sft_assets.serve.guard import Rules
 from sft_assets.serve.review.shown import shown
 
@@ -107,7 +108,7 @@ def state(folder: Folder, name: str, reviewer: str, rules: Rules) -> dict[str, A
     if found["queue"] is None:
         return found
     queue, log = queue_named(folder, found["queue"]), read(folder).log
-    numbers = {_key(item): item.number for item in queue.items}
+    numbers = {item.key: item.number for item in queue.items}
     said: dict[int, Decision] = {}  # their last word, the last at the end
     for one in log:
         if one.queue == queue.name and one.reviewer == found["reviewer"] and (number := numbers.get(one.item)) is not None:
@@ -157,18 +158,10 @@ def _said(one: Decision | None) -> dict[str, str | None]:
     return {"decision": None if one.decision == "undo" else one.decision, "time": one.at}
 
 
-def _key(item: Item) -> Any:
-    """What `Decision.item` is of a decision about it."""
-    other = item.other.row_id if item.compared and item.other is not None else None
-    return item.queue, item.row_id, item.content_hash, other
-
-
 def _item(folder: Folder, name: str, number: str) -> dict[str, Any]:
-    queue = queue_named(folder, name)
-    found = next((item for item in queue.items if str(item.number) == number), None)
-    if found is None:
-        raise SftError(f"queue {name} has no item {number!r}; it has {len(queue.items):,}")
-    return shown(found)
+    if not number.isdecimal() or len(number) >= DIGITS:
+        raise SftError(f"{number[:60]!r} is no number of an item of {name}")
+    return shown(item_of(folder, name, int(number)))
 
 
 # ------------------------------------------------------------------------------------------------------------- deciding
