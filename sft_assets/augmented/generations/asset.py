@@ -4,8 +4,9 @@
     documents      [user "How much water ...?", ...]      []         {documents_questions: 3f0a...} a-model   NULL
     evol_instruct  [user "Name three colours, ...", ...]  [9f3c...]  {evol_constraints: 77b1...}    a-model   no_gain
 
-The methods of the recipe, one after another, try as many seeds as the gaps ask for. Every reply goes through the door: what was
-answered before comes from D/calls.sqlite, so a run that is killed goes on where it was, and a changed gate asks nobody.
+The methods of the recipe, one after another, try as many seeds as the gaps ask for, first those that were paid for before
+(paid.py). Every reply goes through the door: what was answered before comes from D/calls.sqlite, so a run that is killed goes
+on where it was, and a changed gate asks nobody.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from sft_assets.asset import model_evidence
 from sft_assets.augmented.generations.doors import Doors
 from sft_assets.augmented.generations.driver import groups
 from sft_assets.augmented.generations.gathered import Gathered
+from sft_assets.augmented.generations.paid import plans
 from sft_assets.augmented.generations.rows import COLUMNS, contents_of, table_of
 from sft_assets.augmented.generations.work import Work, Yield
 from sft_assets.augmented.methods import METHODS
-from sft_assets.augmented.methods.instructions import numbered
 from sft_assets.evidence import Estimate, Evidence
 from sft_assets.folder import Folder
 from sft_assets.models.asking import BYTES_PER_TOKEN, label, settings_of
@@ -107,11 +108,8 @@ def costs(evidence: Evidence, folder: Folder, recipe: Recipe) -> list[MethodCost
     """What each method of the recipe would take if nothing of it was asked before."""
     section, found = recipe.generations, []
     prompts = prompts_of(section, folder)
-    material = Gathered(evidence, recipe)
-    for name, by_name in prompts.items():
-        own = getattr(section.methods, name)
-        seeds = len(METHODS[name].seeds(material.of(name), own))
-        found.append(_cost(name, seeds, by_name, own, recipe))
+    for name, seeds in plans(Gathered(evidence, recipe), folder, recipe, prompts).items():
+        found.append(_cost(name, len(seeds), prompts[name], getattr(section.methods, name), recipe))
     return found
 
 
@@ -161,11 +159,11 @@ def generations(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
         evidence.notes |= {"model": "none", "methods": {}}
         return
     material, said = Gathered(evidence, recipe), {}
-    plans = {name: numbered(METHODS[name].seeds(material.of(name), getattr(section.methods, name))) for name in by_method}
-    total, done = sum(len(seeds) for seeds in plans.values()), 0
+    to_try = plans(material, folder, recipe, by_method)
+    total, done = sum(len(seeds) for seeds in to_try.values()), 0
     gates = Yield(evidence, folder, recipe)
     with Doors(evidence, folder, recipe) as doors:
-        for name, seeds in plans.items():
+        for name, seeds in to_try.items():
             work = Work(name, getattr(section.methods, name), by_method[name], material.of(name), recipe, folder)
             for group in groups(seeds, section.trial):
                 made = work.group(group, doors, partial(_progress, evidence, done, total))

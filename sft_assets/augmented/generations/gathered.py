@@ -8,18 +8,20 @@ added later moves none of the others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, cycle, islice, zip_longest
 from math import ceil
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 
+from sft_assets.arrow import uuids
 from sft_assets.augmented.candidate import Cell, Chunk, Parent
 from sft_assets.augmented.gaps.asset import ONE_USER_TURN
 from sft_assets.evidence import Evidence
@@ -156,22 +158,39 @@ class Gathered:
     def _salted(self, salt: str) -> str:
         return f"{self.recipe.generations.seed} {self.method} {salt}"
 
+    def present(self, rows: Collection[tuple[UUID, UUID]]) -> dict[UUID, tuple[Parent, int | None]]:
+        """Of rows, each by its id and the hash of its content, those that are there as they were, each with its topic."""
+        ordered = sorted(rows)
+        chosen = {"row_id": [row for row, _ in ordered], "content_hash": [content for _, content in ordered]}
+        return {
+            UUID(bytes=parent.row_id): (parent, topic)
+            for parent, topic in self._texts(
+                pa.table({name: uuids([of.bytes for of in values]) for name, values in chosen.items()}),
+                "USING (row_id, content_hash)",
+                "row_id",
+            )
+        }
+
     def _parents(self, rows: Ints) -> list[Parent]:
         """Rows by their places in the index, with their texts."""
-        if not len(rows):
-            return []
         chosen = pa.table({"row_id": self.index.row_id.take(pa.array(rows)), "place": pa.array(range(len(rows)), pa.int64())})
+        return [parent for parent, _ in self._texts(chosen, "USING (row_id)", "place")]
+
+    def _texts(self, chosen: pa.Table, using: str, order: str) -> list[tuple[Parent, int | None]]:
+        """Clustered rows with their texts and topics."""
+        if not len(chosen):
+            return []
         with self.evidence.reading() as con:
             con.register("chosen", chosen)
             found = con.execute(f"""
-                SELECT row_id, content_hash, messages, tools, coalesce(s.language, style_language), license
-                FROM {self.evidence.of("clustered")} JOIN chosen USING (row_id)
+                SELECT row_id, content_hash, messages, tools, coalesce(s.language, style_language), license, topic_id
+                FROM {self.evidence.of("clustered")} JOIN chosen {using}
                 JOIN (SELECT row_id, language, license FROM combined) AS s USING (row_id)
-                JOIN store.contents USING (content_hash) ORDER BY place
+                JOIN store.contents USING (content_hash) ORDER BY {order}
             """).fetchall()
         return [
-            Parent(row_id.bytes, content.bytes, messages_of(turns) or [], tools, language, license)
-            for row_id, content, turns, tools, language, license in found
+            (Parent(row_id.bytes, content.bytes, messages_of(turns) or [], tools, language, license), topic)
+            for row_id, content, turns, tools, language, license, topic in found
         ]
 
 
