@@ -18,6 +18,7 @@ from datetime import timedelta
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 
 from sft_assets.columns import Column
 from sft_assets.errors import LawBroken, SftError
@@ -221,7 +222,7 @@ def to_dagster(
         metadata={"dagster/column_schema": column_schema(columns), "look": f"SELECT * FROM {asset.name}"},
         hooks=set(hooks),
     )
-    def run(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads it
+    def run(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
         again = context.run.tags.get("sft/again") == "true"
         inputs = {d: observed[d]() for d in asset.deps if d in observed}
         try:
@@ -236,18 +237,36 @@ def to_dagster(
         cause = f"sft/stale/{asset.name}"
         if written and cause not in context.run.tags:  # a run that was started from the UI says so too
             context.instance.add_run_tags(context.run.run_id, {cause: "; ".join(version.report["why"])[:200]})
-        return dg.MaterializeResult(
+        checks: dict[str, dict[str, Any]] = {law.name: {"law": law.says, "broken by": 0} for law in asset.table.all_laws}
+        yield dg.MaterializeResult(
             data_version=dg.DataVersion(version.data_version),
             metadata={**metadata(version, written), "dagster/column_lineage": column_lineage(columns)},
             check_results=[
-                dg.AssetCheckResult(
-                    check_name=law.name, passed=True, metadata={"law": law.says, "broken by": 0}, description=HOLDS
-                )
-                for law in asset.table.all_laws
+                dg.AssetCheckResult(check_name=name, passed=True, metadata=said, description=HOLDS)
+                for name, said in checks.items()
             ],
         )
+        confirm(context.instance, context.run.run_id, context.asset_key, checks)
 
     return run
+
+
+def confirm(instance: dg.DagsterInstance, run_id: str, key: dg.AssetKey, checks: Mapping[str, Mapping[str, Any]]) -> None:
+    """Say once more that checks passed which a run evaluated after others had planned them anew.
+
+    The last evaluation is to Dagster that of the run which was planned last. Where another run came in between (this one waited
+    for the folder), that is one of an older materialization, and the UI would show that the asset was not checked.
+    """
+    latest = instance.event_log_storage.get_latest_asset_check_execution_by_key([dg.AssetCheckKey(key, n) for n in checks])
+    if overtaken := [check for check, record in latest.items() if record.run_id != run_id]:
+        (made,) = instance.fetch_materializations(key, limit=1).records
+        target = AssetCheckEvaluationTargetMaterializationData(
+            storage_id=made.storage_id, run_id=made.run_id, timestamp=made.timestamp
+        )
+        for check in overtaken:
+            instance.report_runless_asset_event(
+                dg.AssetCheckEvaluation(key, check.name, True, checks[check.name], target, description=HOLDS)
+            )
 
 
 HOLDS = "Checked in the transaction that wrote the table: had it not held, the table before would stand."

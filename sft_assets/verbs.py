@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from sft_assets.decontaminated.check import Check
     from sft_assets.exported.finished import Finished
     from sft_assets.models.door import Spent
-    from sft_assets.reviews.importing import Imported
+    from sft_assets.reviews.answers.importing import Imported
     from sft_assets.reviews.lessons import Lessons
     from sft_assets.reviews.selection import Selected
     from sft_assets.scored.judgements.check import Check as JudgeCheck
@@ -150,7 +150,7 @@ def select(space: Workspace, file: str, decision: str, why: str, reviewer: str |
 def import_answers(
     space: Workspace, file: Path, reviewer: str | None = None, what_fits: bool = False, wait: float | None = None
 ) -> Imported:
-    """Record what people answered to the items of queues (see `reviews.importing`).
+    """Record what people answered to the items of queues (see `reviews.answers.importing`).
 
     reviewer: who answered, where the file does not say. what_fits: record the others where some are refused. wait: seconds to
     wait for whoever is writing the database.
@@ -158,7 +158,7 @@ def import_answers(
     Raises:
         SftError: it is no file of answers, or some were refused; nothing was recorded.
     """
-    from sft_assets.reviews import importing
+    from sft_assets.reviews.answers import importing
 
     house = warehouse(space.folder, space.recipe)
     house = house if wait is None else replace(house, wait=wait)

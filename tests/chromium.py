@@ -40,6 +40,7 @@ FLAGS = [
     "--disable-dev-shm-usage",
     "--remote-debugging-port=0",
 ]
+PATIENCE = 300  # seconds: a wait ends as soon as there is what it waits for, and a machine may be busy with other tests
 SHIFT, CONTROL = 8, 2  # modifiers, as the debugging protocol counts them
 
 
@@ -74,7 +75,7 @@ class Page:
         self.number += 1
         self.socket.send(json.dumps({"id": self.number, "method": method, "params": values}))
         while True:
-            answer: dict[str, Any] = json.loads(self.socket.recv(timeout=60))
+            answer: dict[str, Any] = json.loads(self.socket.recv(timeout=PATIENCE))
             if answer.get("id") == self.number:
                 assert "error" not in answer, (method, answer["error"])
                 return answer["result"]  # type: ignore[no-any-return]
@@ -85,11 +86,13 @@ class Page:
             "value"
         )
 
-    def until(self, expression: str, seconds: float = 30) -> Any:
+    def until(self, expression: str, seconds: float = PATIENCE) -> Any:
         """What the expression gives as soon as that is true."""
         end = time.monotonic() + seconds
         while not (found := self.value(expression)):
-            assert time.monotonic() < end, f"waited {seconds} seconds for {expression}"
+            assert time.monotonic() < end, (
+                f"waited {seconds} seconds for {expression}; the page says {self.value('document.body?.innerText')!r}"
+            )
             time.sleep(0.05)
         return found
 
@@ -151,20 +154,24 @@ def tab(profile: Path, proxy: Proxy | None = None, size: tuple[int, int] = (1400
     ]
     browser = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{_port(profile)}/json/list", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{_port(profile)}/json/list", timeout=PATIENCE) as answer:
             target = next(t for t in json.load(answer) if t["type"] == "page")
-        with connect(target["webSocketDebuggerUrl"], max_size=None, ping_interval=None) as socket_:
+        with connect(target["webSocketDebuggerUrl"], max_size=None, ping_interval=None, open_timeout=PATIENCE) as socket_:
             yield Page(socket_)
     finally:
         browser.terminate()
-        browser.wait(20)
+        try:
+            browser.wait(60)
+        except subprocess.TimeoutExpired:
+            browser.kill()
+            browser.wait()
 
 
 def _port(profile: Path) -> int:
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         try:
             return int((profile / "DevToolsActivePort").read_text().split()[0])
         except (OSError, IndexError):
             time.sleep(0.1)
-    return pytest.fail("waited 60 seconds for Chromium")
+    return pytest.fail(f"waited {PATIENCE} seconds for Chromium")

@@ -30,6 +30,7 @@ from sft_assets.verbs import Workspace
 from tests.conftest import NO_MODELS
 
 HOSTILE = '</code>```\n</pre><img src="http://evil.example/pixel.png"><script>fetch("http://evil.example/")</script>![x](http://evil.example/i.png)'
+PATIENCE = 300  # seconds: a wait ends as soon as there is what it waits for, and a machine may be busy with other tests
 LAUNCH = """mutation($p: ExecutionParams!) { launchRun(executionParams: $p) { __typename
     ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 
@@ -60,7 +61,7 @@ class Served:
         if self.token:
             sent["Authorization"] = f"Bearer {self.token}"
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
             content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
             connection.request(method or ("GET" if body is None else "POST"), path, content, sent)
@@ -94,10 +95,10 @@ class Served:
     def descendants(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 
-    def end(self, how: signal.Signals, seconds: float = 90) -> tuple[int, list[psutil.Process]]:
-        """Send a signal; the exit code, and what is left of its processes."""
+    def end(self, how: signal.Signals, seconds: float = PATIENCE) -> tuple[int, list[psutil.Process]]:
+        """Send a signal; the exit code, and what is left of its processes. SIGINT goes to the group, as a terminal sends it."""
         children = self.descendants()
-        self.process.send_signal(how)
+        (os.killpg if how == signal.SIGINT else os.kill)(self.process.pid, how)
         code = self.process.wait(seconds)
         return code, [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
 
@@ -111,7 +112,7 @@ def free_port() -> int:
 def serve(folder: Folder, *options: str) -> subprocess.CompletedProcess[str]:
     """A server that is refused."""
     command = [sys.executable, "-m", "sft_assets", "serve", "--data", str(folder.root), "--no-open", *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
 
 
 @contextmanager
@@ -137,7 +138,7 @@ def served(folder: Folder, *options: str, token: str | None = None, port: int | 
         )
     server = Served(process, port, log, token)
     try:
-        wait_for(lambda: process.poll() is not None or b"Ctrl-C" in log.read_bytes(), 180, "the server to start")
+        wait_for(lambda: process.poll() is not None or b"Ctrl-C" in log.read_bytes(), PATIENCE, "the server to start")
         assert process.poll() is None, log.read_text()
         server.repository()
         yield server
@@ -145,7 +146,7 @@ def served(folder: Folder, *options: str, token: str | None = None, port: int | 
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(60)
+                process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
 
@@ -165,14 +166,16 @@ def sources(folder: Folder, name: str, count: int, start: int = 0) -> None:
 
 
 def wait_for(look: Callable[[], Any], seconds: float, what: str) -> Any:
-    end, error = time.monotonic() + seconds, None
+    """What a look gives as soon as that is true. Looks become rarer: they take from what is waited for."""
+    end, pause, error = time.monotonic() + seconds, 0.1, None
     while time.monotonic() < end:
         try:
             if found := look():
                 return found
         except (OSError, KeyError) as problem:
             error = problem
-        time.sleep(0.5)
+        time.sleep(pause)
+        pause = min(pause * 1.5, 2)
     return pytest.fail(f"waited {seconds} seconds for {what}: {error}")
 
 

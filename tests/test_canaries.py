@@ -117,12 +117,12 @@ def test_the_command_line_shows_it(sft: Sft, tmp_path: Path) -> None:
     (root / "sources" / "a.jsonl").write_text(
         "".join(json.dumps({"instruction": f"Tell me of town {n}.", "output": text}) + "\n" for n, text in enumerate(FILLER))
     )
-    sft("run", "--data", str(root))
+    sft("run", "decontaminated", "--data", str(root))
     assert "put test sets into" in sft("check", "canaries", "--data", str(root))[2]
     (root / "benchmarks" / "exam.jsonl").write_text(
         "".join(json.dumps({"id": n, "question": text}) + "\n" for _, n, name, text in ITEMS if name == "question")
     )
-    sft("run", "--data", str(root))
+    sft("run", "decontaminated", "--data", str(root))
     code, out, _ = sft("check", "canaries", "--data", str(root))
     assert code == 0
     assert "verbatim" in out and "100.0 %" in out

@@ -15,6 +15,7 @@ from sft_assets import cli
 from sft_assets.definitions import ASSETS
 from tests.conftest import NO_MODELS
 
+pytestmark = pytest.mark.xdist_group("cli")  # one run is what most of them look at
 Sft = Callable[..., tuple[int, str, str]]
 
 

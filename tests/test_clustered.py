@@ -29,6 +29,7 @@ from tests.made_rows import chat, hash_of, id_of, make, query
 from tests.made_vectors import blobs, give_vectors
 from tests.test_scored import fill, give
 
+pytestmark = pytest.mark.xdist_group("clustered")  # one folder is what most of them start from
 SUBJECTS = ("sail harbour anchor", "flour yeast oven", "planet orbit comet")
 SIZES = (24, 16, 12)
 ROWS = [

@@ -20,6 +20,7 @@ from sft_assets.runs import INPUTS
 from sft_assets.verbs import QUIET, Workspace
 from tests.conftest import NO_MODELS, put, rows
 
+pytestmark = pytest.mark.xdist_group("columns")  # one run is what many of them look at
 TABLES = {asset.name: asset.table for asset in ASSETS}
 SEEN: dict[str, dict[str, Column]] = {a.name: {c.name: c for c in columns(a.table, TABLES)} for a in ASSETS}
 READ_FROM_FILES = {"raw", "benchmarks", "chunks"}

@@ -32,6 +32,7 @@ LARGE = [  # the files with more than 500 rows
 ]  # fmt: skip
 SOURCES = [{"path": "mlx_wikisql_text_train.jsonl", "template": "{prompt}\nA: {response}"}]
 Sets = list[frozenset[str]]
+LOWEST = 0.7
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +55,9 @@ def texts_of(folder: Folder, table: str = "combined") -> dict[str, tuple[str, st
     }
 
 
-def pairs_above(sets: Sets, threshold: float) -> Iterator[tuple[int, int]]:
-    """Every pair of sets with that Jaccard similarity or more: all intersections, as a product of sparse matrices."""
+def near_pairs(sets: Sets) -> Iterator[tuple[int, int, float]]:
+    """Every pair of sets whose Jaccard similarity is LOWEST or more, with it: all intersections, as a product of sparse
+    matrices."""
     number: dict[str, int] = {}
     columns = [number.setdefault(shingle, len(number)) for one in sets for shingle in one]
     sizes = np.array([len(one) for one in sets])
@@ -65,37 +67,51 @@ def pairs_above(sets: Sets, threshold: float) -> Iterator[tuple[int, int]]:
     for first in range(0, len(sets), 500):
         common = (matrix[first : first + 500] @ transposed).tocoo()
         a, b = common.row + first, common.col
-        near = (a > b) & (common.data / (sizes[a] + sizes[b] - common.data) >= threshold)
-        yield from zip(a[near].tolist(), b[near].tolist(), strict=True)
+        similarity = common.data / (sizes[a] + sizes[b] - common.data)
+        near = (a > b) & (similarity >= LOWEST)
+        yield from zip(a[near].tolist(), b[near].tolist(), similarity[near].tolist(), strict=True)
 
 
 def long_enough(text: str) -> bool:
     return len(tokens(text)) >= 5
 
 
-@pytest.mark.parametrize("threshold", [0.7, 0.8, 0.9])
-def test_of_real_rows_every_near_duplicate_goes_and_no_other(corpus: Folder, threshold: float) -> None:
+@pytest.fixture(scope="module")
+def real(corpus: Folder) -> tuple[dict[str, frozenset[str]], list[tuple[str, str, float]]]:
+    """The shingles of every row of the corpus, and the pairs of like rows of one kind that are long enough."""
+    everything = texts_of(corpus)
+    sets = {row: shingles(tokens(text)) for row, (_, text) in everything.items()}
+    by_kind: dict[str, list[str]] = {}
+    for row, (kind, text) in everything.items():
+        if long_enough(text):
+            by_kind.setdefault(kind.split()[0], []).append(row)
+    pairs = [(ids[a], ids[b], like) for ids in by_kind.values() for a, b, like in near_pairs([sets[row] for row in ids])]
+    return sets, pairs
+
+
+Real = tuple[dict[str, frozenset[str]], list[tuple[str, str, float]]]
+
+
+@pytest.mark.parametrize("threshold", [LOWEST, 0.8, 0.9])
+def test_of_real_rows_every_near_duplicate_goes_and_no_other(corpus: Folder, real: Real, threshold: float) -> None:
     say(corpus, sources=SOURCES, deduped={"threshold": threshold, "keep_if_numbers_differ": False})
     build(corpus, raw, combined, deduped)
-    everything, kept = texts_of(corpus), texts_of(corpus, "deduped")
-    assert len(everything) > 25_000
+    sets, pairs = real
+    kept = {str(row_id) for (row_id,) in rows(corpus, "SELECT row_id FROM deduped")}
+    assert len(sets) > 25_000
     gone = rows(
         corpus,
         "SELECT row_id, reason, evidence ->> 'of', (evidence ->> 'jaccard')::DOUBLE FROM dropped WHERE state = 'deduped'",
     )
-    assert len(everything) == len(kept) + len(gone)
+    assert len(sets) == len(kept) + len(gone)
     for row_id, reason, of, similarity in gone:
         assert of in kept
-        a, b = (shingles(tokens(everything[str(i)][1])) for i in (row_id, of))
+        a, b = sets[str(row_id)], sets[of]
         assert reason == "exact_duplicate" or jaccard(a, b) >= threshold
         assert reason != "near_duplicate" or abs(jaccard(a, b) - similarity) < 1e-4
-    left = 0
-    by_kind: dict[str, list[str]] = {}
-    for kind, text in kept.values():
-        if long_enough(text):
-            by_kind.setdefault(kind.split()[0], []).append(text)
-    for texts in by_kind.values():
-        left += len({a for a, _ in pairs_above([shingles(tokens(text)) for text in texts], threshold)})
+    near = [(a, b) for a, b, like in pairs if like >= threshold]
+    left = len({a for a, b in near if a in kept and b in kept})
+    assert near
     assert left == 0 if threshold >= 0.8 else left <= 0.005 * len(gone)
 
 
@@ -124,25 +140,36 @@ def edits(text: str, rng: random.Random) -> Iterator[str]:
     yield unicodedata.normalize("NFD", text)
 
 
-@pytest.mark.parametrize("threshold", [0.7, 0.8, 0.9])
-def test_planted_edits_go_if_and_only_if_they_are_within_the_threshold(corpus: Folder, threshold: float) -> None:
+@pytest.fixture(scope="module")
+def planted(corpus: Folder) -> list[tuple[list[str], Sets, list[tuple[int, int, float]]]]:
+    """Of each source some texts with edits of them, in any order: with their shingles, and pairs of them that are alike."""
     rng = random.Random(7)
     by_source: dict[str, list[str]] = {}
     for kind, text in texts_of(corpus).values():
         by_source.setdefault(kind, []).append(text)
-    planted, left, should_go = 0, 0, 0
+    made = []
     for _, texts in sorted(by_source.items()):
         chosen = rng.sample(sorted(texts), 60)
         everything = [*chosen, *(edited for text in chosen for edited in edits(text, rng))]
         rng.shuffle(everything)
-        planted += len(everything)
         sets = [shingles(tokens(text)) for text in everything]
+        made.append((everything, sets, list(near_pairs(sets))))
+    return made
+
+
+Planted = list[tuple[list[str], Sets, list[tuple[int, int, float]]]]
+
+
+@pytest.mark.parametrize("threshold", [LOWEST, 0.8, 0.9])
+def test_planted_edits_go_if_and_only_if_they_are_within_the_threshold(planted: Planted, threshold: float) -> None:
+    left, should_go = 0, 0
+    for everything, sets, pairs in planted:
         found = find_duplicates(everything, threshold, keep_if_numbers_differ=False)
         for row in np.flatnonzero(~found.stays):
             assert found.stays[found.of[row]]
             assert found.exact[row] or jaccard(sets[row], sets[found.of[row]]) >= threshold
-        kept = [row for row in np.flatnonzero(found.stays) if long_enough(everything[row])]
-        left += len({a for a, _ in pairs_above([sets[row] for row in kept], threshold)})
+        kept = {row for row in np.flatnonzero(found.stays).tolist() if long_enough(everything[row])}
+        left += len({a for a, b, like in pairs if like >= threshold and a in kept and b in kept})
         should_go += int((~found.stays).sum())
-    assert planted > 8_000
+    assert sum(len(everything) for everything, *_ in planted) > 8_000
     assert left == 0 if threshold >= 0.8 else left <= 0.005 * should_go

@@ -32,6 +32,7 @@ from sft_assets.raw.asset import raw
 from sft_assets.recipe import Recipe
 from sft_assets.warehouse.opening import STATES, to_look, warehouse
 
+pytestmark = pytest.mark.xdist_group("diff")  # two folders are what most of them look at
 LONG = "Tell me in a few words how the moon makes the tides of the sea rise and fall twice each single day"
 ANSWER = "The moon pulls the water on the near side, and on the far side it bulges out as well, "
 QUESTIONS = [{"instruction": f"Question {n} about the tides", "output": f"Answer {n} is this one."} for n in range(20)]

@@ -27,6 +27,7 @@ from sft_assets.exported.finished import Finished
 from sft_assets.folder import Folder
 from tests.hub_server import INITIAL, OWNER, TOKEN, Hub, serve
 
+pytestmark = pytest.mark.xdist_group("export_hub")  # one run is what many of them start from
 REPO = "acme/chats"
 TO = f"hub:{REPO}"
 Sft = Callable[..., tuple[int, str, str]]

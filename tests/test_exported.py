@@ -895,7 +895,7 @@ def check_whole(folder: Folder) -> str:
 
 @pytest.mark.timeout(600)
 def test_an_export_killed_at_fifteen_random_moments_is_the_one_before_or_the_new_one(tmp_path: Path) -> None:
-    folder = augmented(tmp_path, [*sums(3000), *(pair(i) for i in range(300))])
+    folder = augmented(tmp_path, [*sums(1000), *(pair(i) for i in range(100))])
     rng = random.Random(5)
     writer = subprocess.Popen([sys.executable, "-c", WRITING, str(tmp_path)], stdin=-1, stdout=-1, text=True)
     assert writer.stdin and writer.stdout

@@ -36,6 +36,7 @@ from sft_assets.scored.judgements import check
 from sft_assets.warehouse import compaction
 from sft_assets.warehouse.opening import STATES, warehouse
 
+pytestmark = pytest.mark.xdist_group("gc")  # one folder is what most of them start from
 GONE, STAY = 1200, 800  # rows
 ONE, ALL = Options(keep=1), Options(keep=1, calls=True)
 

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
 
@@ -27,7 +28,6 @@ from tests import scripted_generation as scripted
 from tests.conftest import build, say
 from tests.model_server import Answer, ModelServer, Request
 
-pytestmark = pytest.mark.xdist_group("augmented")
 KILLS = 5
 CONCURRENCY = 4
 REPLY_SECONDS = 0.03
@@ -35,12 +35,20 @@ UNCOMMITTED_SECONDS = 1.0  # twenty times what a commit waits: a busy machine ma
 NAMES = [asset.name for asset in ASSETS]
 BEFORE = [asset for asset in ASSETS[: NAMES.index("generations")] if asset.name != "map"]
 FROM = ASSETS[NAMES.index("generations") : NAMES.index("exported")]
-RUN = """
-import sys
+# imports once, and forks a process for each run: its id, then how it ended
+RUNS = """
+import os, sys
+import sft_assets.models.door.endpoint  # lest every run imports the client of the API
 from sft_assets.augmented.generations.asset import generations
 from sft_assets.folder import Folder
 from tests.conftest import build
-build(Folder.at(sys.argv[1]), generations)
+
+for _ in sys.stdin:
+    if (child := os.fork()) == 0:
+        build(Folder.at(sys.argv[1]), generations)
+        os._exit(0)
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
@@ -48,14 +56,14 @@ class Killer:
     """Kills the run that is going on when it has sent so many requests, before it gets the reply to that one."""
 
     def __init__(self) -> None:
-        self.run: subprocess.Popen[str] | None = None
+        self.run: Future[int] | None = None
         self.after = 0
         self.killed = threading.Event()
         self.moment = 0.0
 
     def __call__(self, request: Request) -> Answer:
         if self.run is not None and request.number >= self.after:
-            os.kill(self.run.pid, signal.SIGKILL)
+            os.kill(self.run.result(timeout=60), signal.SIGKILL)
             self.moment = time.monotonic()
             self.run = None
             self.killed.set()
@@ -67,9 +75,30 @@ def versions(folder: Folder) -> dict[str, Version]:
         return {version.asset: version for version in read_versions(con)}
 
 
-def start(folder: Folder) -> subprocess.Popen[str]:
-    here = Path(__file__).parents[1]
-    return subprocess.Popen([sys.executable, "-c", RUN, str(folder.root)], cwd=here, stderr=subprocess.PIPE, text=True)
+class Runs:
+    """Runs of generations over a folder, each a process of its own."""
+
+    def __init__(self, folder: Folder) -> None:
+        here = Path(__file__).parents[1]
+        self.parent = subprocess.Popen([sys.executable, "-c", RUNS, str(folder.root)], cwd=here, stdin=-1, stdout=-1, text=True)
+
+    def begin(self) -> int:
+        """Start one: its process id."""
+        assert self.parent.stdin
+        self.parent.stdin.write("\n")
+        self.parent.stdin.flush()
+        return self._number()
+
+    def ended(self) -> int:
+        """How the one that was started ended, once it has."""
+        return self._number()
+
+    def _number(self) -> int:
+        assert self.parent.stdout
+        return int(self.parent.stdout.readline())
+
+    def close(self) -> None:
+        self.parent.communicate()
 
 
 def committed(folder: Folder) -> int:
@@ -101,14 +130,14 @@ def test_five_kills_cost_no_more_than_what_was_in_flight_or_not_yet_committed(
         calls = len(server.seen)
         assert set(once.values()) == {1} and committed(whole) == calls, "a run by itself asks nothing twice"
 
-        draw, lost = random.Random(13), 0
+        draw, lost, runs = random.Random(13), 0, Runs(folder)
         for moment in sorted(draw.sample(range(10, calls - 10), KILLS)):
             first, before = len(server.seen), committed(folder)
             killer.killed.clear()
             killer.after = first + max(moment - before, 1)
-            killer.run = run = start(folder)
-            _, errors = run.communicate(timeout=300)
-            assert killer.killed.is_set() and run.returncode == -signal.SIGKILL, errors
+            killer.run = run = Future()
+            run.set_result(runs.begin())
+            assert runs.ended() == -signal.SIGKILL and killer.killed.is_set()
             assert "generations" not in versions(folder), "nothing half is there"
             asked = server.seen[first:]
             gone = len(asked) - (committed(folder) - before)
@@ -117,9 +146,9 @@ def test_five_kills_cost_no_more_than_what_was_in_flight_or_not_yet_committed(
             assert in_flight <= CONCURRENCY and gone <= in_flight + waiting
             print(f"killed with {committed(folder)} of {calls} kept: {gone} lost, {in_flight} of them in flight")
             lost += gone
-        last = start(folder)
-        _, errors = last.communicate(timeout=300)
-        assert last.returncode == 0, errors
+        runs.begin()
+        assert runs.ended() == 0
+        runs.close()
         again = Counter(orjson.dumps(request.body) for request in server.seen[calls:])
         assert again.keys() == once.keys() and again.total() == calls + lost, "nothing that was committed is asked again"
         build(folder, *FROM)

@@ -13,15 +13,21 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run_iterator
 
 from sft_assets.asset import fenced_table
+from sft_assets.automation import JOB
+from sft_assets.definitions import ASSETS, definitions
 from sft_assets.folder import Folder
+from sft_assets.recipe import Recipe
+from sft_assets.runs import open_instance
 from sft_assets.verbs import Workspace
 from tests.chromium import Proxy, needs_chromium, tab
-from tests.conftest import NO_MODELS
-from tests.served import HOSTILE, Served, sources, wait_for
+from tests.conftest import NO_MODELS, put, say
+from tests.served import HOSTILE, PATIENCE, Served, sources, wait_for
 
-pytestmark = pytest.mark.xdist_group("live")
+pytestmark = [pytest.mark.xdist_group("live"), pytest.mark.timeout(1800)]
 
 
 def sensor_state(server: Served, mutation: str, name: str = "new_sources") -> None:
@@ -38,7 +44,7 @@ def sensor_state(server: Served, mutation: str, name: str = "new_sources") -> No
 
 def last_tick(server: Served) -> dict[str, Any]:
     query = """query($s: SensorSelector!) { sensorOrError(sensorSelector: $s) { ... on Sensor {
-        sensorState { status ticks(limit: 1) { status skipReason runIds error { message } } } } } }"""
+        sensorState { status ticks(limit: 1) { status timestamp skipReason runIds error { message } } } } } }"""
     state = server.graphql(query, {"s": {**server.repository(), "sensorName": "new_sources"}})["sensorOrError"]["sensorState"]
     return {"sensor": state["status"], **(state["ticks"][0] if state["ticks"] else {})}
 
@@ -61,10 +67,12 @@ def test_a_dropped_file_goes_through_to_the_export_in_one_run(live: tuple[Folder
     exported = (folder.exports / "latest").resolve()
     sensor_state(server, "startSensor")
     try:
-        wait_for(lambda: last_tick(server).get("skipReason") == "everything is up to date", 90, "a first tick")
+        wait_for(lambda: last_tick(server).get("skipReason") == "everything is up to date", PATIENCE, "a first tick")
         sources(folder, "second.jsonl", 5, start=500)
-        wait_for(lambda: (folder.exports / "latest").resolve() != exported, 150, "a new export")
-        wait_for(lambda: last_tick(server).get("skipReason") == "everything is up to date", 90, "the sensor to be content")
+        wait_for(lambda: (folder.exports / "latest").resolve() != exported, PATIENCE, "a new export")
+        wait_for(
+            lambda: last_tick(server).get("skipReason") == "everything is up to date", PATIENCE, "the sensor to be content"
+        )
     finally:
         sensor_state(server, "stopSensor")
     new = [r for r in instance.get_runs() if r.run_id not in before]
@@ -91,23 +99,24 @@ def test_after_a_recipe_edit_the_ui_shows_what_is_stale_and_one_run_makes_it_fre
     try:
         sensor_state(server, "startSensor")
         folder.recipe.write_text(json.dumps({**NO_MODELS, "exported": {"test_share": 0.2}}))
-        wait_for(lambda: set(stale(server)) == {"exported", "report"}, 60, "the UI to show it, with nobody pressing anything")
-        wait_for(lambda: "stale for other reasons" in (last_tick(server).get("skipReason") or ""), 90, "a tick")
+        wait_for(
+            lambda: set(stale(server)) == {"exported", "report"}, PATIENCE, "the UI to show it, with nobody pressing anything"
+        )
+        wait_for(lambda: "stale for other reasons" in (last_tick(server).get("skipReason") or ""), PATIENCE, "a tick")
         assert {run.run_id for run in instance.get_runs()} == before
         sensor_state(server, "stopSensor")
         sensor_state(server, "startSensor", "new_recipe")
-        wait_for(lambda: not stale(server), 150, "what is stale to be made")
+        wait_for(lambda: not stale(server), PATIENCE, "what is stale to be made")
     finally:
         sensor_state(server, "stopSensor")
         sensor_state(server, "stopSensor", "new_recipe")
+        folder.recipe.write_text(text)
     (run,) = [run for run in instance.get_runs() if run.run_id not in before]
     assert run.tags["sft/stale/exported"] == "its section of the recipe changed"
     assert json.loads((folder.exports / "latest" / "MANIFEST.json").read_bytes())["recipe"]["exported"]["test_share"] == 0.2
-    folder.recipe.write_text(text)
     Workspace.open(folder.root).run(say=lambda _: None)
-    wait_for(
-        lambda: not stale(server), 60, "the UI to know the recipe as it was"
-    )  # a run from elsewhere leaves nothing "Unsynced"
+    # the UI knows the recipe as it was, and a run from elsewhere leaves nothing "Unsynced"
+    wait_for(lambda: not stale(server), PATIENCE, "all to be fresh in the UI")
 
 
 def test_a_broken_file_fails_the_run_with_the_reason_and_leaves_the_export_as_it_was(live: tuple[Folder, Served]) -> None:
@@ -128,8 +137,14 @@ def test_a_broken_file_fails_the_run_with_the_reason_and_leaves_the_export_as_it
         partial.write_text('{"instruction": "Name a port.", "output": "Genoa"}\n{"instruction": "Name a\n' * 20)
         os.utime(partial, (time.time() - 60,) * 2)
         partial.rename(broken)
-        run = wait_for(failed, 150, "the run to end")
-        time.sleep(12)  # a further tick
+        run = wait_for(failed, PATIENCE, "the run to end")
+        ended = time.time()
+
+        def looked_again() -> bool:
+            tick = last_tick(server)
+            return bool(tick.get("timestamp", 0) > ended and tick["status"] != "STARTED")
+
+        wait_for(looked_again, PATIENCE, "a further tick")
         assert [r.run_id for r in instance.get_runs() if r.run_id not in before] == [run.run_id]  # not tried again
     finally:
         sensor_state(server, "stopSensor")
@@ -146,9 +161,8 @@ def test_a_run_from_the_ui_and_one_from_the_command_line_do_not_interleave(live:
     folder, server = live
     sources(folder, "third.jsonl", 5, start=900)
     started = server.launch()
-    done = subprocess.run(
-        [sys.executable, "-m", "sft_assets", "run", "--data", str(folder.root)], capture_output=True, text=True, timeout=200
-    )
+    command = [sys.executable, "-m", "sft_assets", "run", "--data", str(folder.root)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE)  # it waits for the other one
     assert done.returncode == 0, done.stdout + done.stderr
     instance = Workspace.open(folder.root).instance
 
@@ -156,11 +170,37 @@ def test_a_run_from_the_ui_and_one_from_the_command_line_do_not_interleave(live:
         run = instance.get_run_by_id(started)
         return run if run and run.is_finished else None
 
-    run = wait_for(ended, 150, "the run from the UI")
+    run = wait_for(ended, PATIENCE, "the run from the UI")
     assert run.is_success
     assert Workspace.open(folder.root).plan() == {}
     numbers = [m.asset_materialization.metadata["version"].value for m in materializations(instance, "exported")]
     assert numbers == sorted(numbers, reverse=True)
+    assert checked(server) == {"SUCCEEDED"}  # whichever of them came first
+
+
+def checked(server: Served) -> set[str | None]:
+    """What the UI says of the laws of all assets as they are now; None of one that it takes for not checked."""
+    query = """{ assetNodes { assetChecksOrError { ... on AssetChecks {
+        checks { name executionForLatestMaterialization { status } } } } } }"""
+    checks = [check for node in server.graphql(query)["assetNodes"] for check in node["assetChecksOrError"].get("checks", [])]
+    return {found["status"] if (found := check["executionForLatestMaterialization"]) else None for check in checks}
+
+
+def test_the_laws_of_an_asset_are_checked_though_a_run_that_was_planned_later_came_first(folder: Folder) -> None:
+    say(folder, **NO_MODELS)
+    put(folder, "a.jsonl", [{"instruction": f"Name river {n}.", "output": f"River {n} is long."} for n in "xyz"])
+    recipe, assets = Recipe.load(folder.recipe), ASSETS[:1]
+    space = Workspace(folder, recipe, open_instance(folder), definitions(folder, recipe, assets))
+    job = space.defs.resolve_job_def(JOB)
+    run = space.instance.create_run_for_job(job)
+    assert space.run(say=lambda _: None) == ["raw"]
+    assert all(not event.is_failure for event in execute_run_iterator(InMemoryJob(job), run, space.instance))
+    (made,) = space.instance.fetch_materializations(dg.AssetKey("raw"), limit=1).records
+    keys = [dg.AssetCheckKey(dg.AssetKey("raw"), law.name) for law in assets[0].table.all_laws]
+    latest = space.instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
+    targets = [record.evaluation and record.evaluation.target_materialization_data for record in latest.values()]
+    assert made.run_id == run.run_id
+    assert [target and target.storage_id for target in targets] == [made.storage_id] * len(keys)
 
 
 def materializations(instance: dg.DagsterInstance, name: str) -> Any:
@@ -185,9 +225,9 @@ def test_hostile_rows_run_nothing_and_ask_for_nothing_in_the_ui(live: tuple[Fold
             page.call("Page.navigate", url=f"{server.address}/assets/deduped?view=overview")
             shows_it = "document.body.innerText.includes('evil.example')"
             link = "[...document.querySelectorAll('a')].find(e => e.textContent.trim() === '[Show Markdown]')"
-            wait_for(lambda: page.value(f"{shows_it} || !!({link})"), 60, "the sample of dropped rows")
+            wait_for(lambda: page.value(f"{shows_it} || !!({link})"), PATIENCE, "the sample of dropped rows")
             page.value(f"({link})?.click()")  # a sample of several rows opens in a dialogue
-            wait_for(lambda: page.value(shows_it), 30, "the sample to open")
+            wait_for(lambda: page.value(shows_it), PATIENCE, "the sample to open")
             time.sleep(2)
             shown = page.value("document.documentElement.outerHTML")
             ran = page.value("performance.getEntriesByType('resource').map(r => r.name).filter(n => n.includes('evil'))")

@@ -26,6 +26,7 @@ from sft_assets.combined.asset import combined
 from sft_assets.folder import Folder
 from sft_assets.raw.asset import raw
 
+pytestmark = pytest.mark.xdist_group("malformed")  # one folder is what they look at
 GOOD = b'{"instruction": "Name a colour.", "output": "Blue."}'
 OTHER = b'{"instruction": "Name a river.", "output": "The Rhine."}'
 LIMIT = 200_000

@@ -14,12 +14,17 @@ import pytest
 from sft_assets import verbs
 from sft_assets.asset import metadata, warehouse
 from sft_assets.clustered.explore import atlas_arguments, map_file
+from sft_assets.combined.asset import combined
+from sft_assets.definitions import ASSETS, asset_named
 from sft_assets.errors import SftError
+from sft_assets.exported.asset import exported
 from sft_assets.folder import Folder
+from sft_assets.raw.asset import raw
 from sft_assets.verbs import Workspace
-from tests.conftest import NO_MODELS, fresh, put, rows, say
+from tests.conftest import NO_MODELS, build, fresh, put, rows, say
 from tests.made_rows import MOJIBAKE, REFUSAL
 
+pytestmark = pytest.mark.xdist_group("map")  # one run is what most of them look at
 RECIPE = {**NO_MODELS, "embeddings": {"model": "static"}, "clustered": {"topic_cap": 20}}
 SUBJECTS = {
     "boats": "sail harbour anchor rudder keel",
@@ -135,9 +140,8 @@ def test_the_picture_is_in_the_metadata_small_enough_for_the_run_storage(built: 
 def test_a_page_of_fewer_rows_than_there_are_says_so(built: Folder, tmp_path: Path) -> None:
     folder = Folder.at(shutil.copytree(built.root, tmp_path / "data", symlinks=True))
     say(folder, **RECIPE, map={"max_rows": 10})
-    space = Workspace.open(folder.root)
-    space.run(say=lambda _: None)
-    assert space.versions()["map"].report["shown"] == 10
+    (version,) = build(folder, asset_named("map"))
+    assert version.report["shown"] == 10
     assert len(places(folder)) == len(records())
     assert "10 shown" in folder.map.read_text()
 
@@ -163,20 +167,22 @@ def test_rows_that_were_chosen_on_the_map_come_back_and_nothing_else_is_made_aga
     assert {state for row, (*_, state, _, _) in places(folder).items() if row in some} == {"kept"}
     gone, file = chosen(folder, tmp_path, "SELECT row_id FROM clustered ORDER BY 1 LIMIT 2")
     verbs.select(space, file, "drop", "too easy", "ann")
-    ran = Workspace.open(folder.root).run(say=lambda _: None)
-    assert ran[0] == "scored" and not {"embeddings", "projection", "topics", "deduped"} & set(ran)
+    assert next(iter(space.plan())) == "scored"
+    before = space.versions()
+    build(folder, *ASSETS)
+    made = {name for name, version in space.versions().items() if version.number != before[name].number}
+    assert {"scored", "clustered"} <= made and not {"embeddings", "projection", "topics", "deduped"} & made
     assert {places(folder)[row][4] for row in gone} == {"reviewed"}
 
 
 def test_a_mark_that_is_settled_reaches_the_export(built: Folder, tmp_path: Path) -> None:
     folder = Folder.at(shutil.copytree(built.root, tmp_path / "data", symlinks=True))
     say(folder, **RECIPE, exported={"without_review": True})
-    space = Workspace.open(folder.root)
-    space.run(say=lambda _: None)
+    build(folder, exported)
     marked, file = chosen(folder, tmp_path, "SELECT row_id FROM clustered WHERE verdict = 'review'")
     assert marked and not marked & {row for (row,) in rows(folder, "SELECT row_id FROM exported")}
-    verbs.select(space, file, "keep", "it is how the café writes itself", "ann")
-    space.run(say=lambda _: None)
+    verbs.select(Workspace.open(folder.root), file, "keep", "it is how the café writes itself", "ann")
+    build(folder, *ASSETS)
     assert marked <= {row for (row,) in rows(folder, "SELECT row_id FROM exported")}
     assert not {row for row, (*_, state, _, _) in places(folder).items() if state == "review"}
 
@@ -207,7 +213,7 @@ def test_without_embeddings_search_goes_by_word(tmp_path: Path) -> None:
     folder = fresh(tmp_path / "data")
     put(folder, "stories.jsonl", records())
     say(folder, **NO_MODELS)
-    Workspace.open(folder.root).run(["combined"], say=lambda _: None)
+    build(folder, raw, combined)
     found = verbs.search(folder, "comet", 3)
     assert found and all(one.meaning is None and "comet" in one.text for one in found)
 

@@ -26,6 +26,7 @@ from sft_assets.record import Message
 from sft_assets.text import tokens
 from tests.conftest import CORPUS, fresh
 
+pytestmark = pytest.mark.xdist_group("paraphrases")  # two indexes are what most of them ask
 Row = Sequence[tuple[str, str]]
 
 DUCKS = (

@@ -35,6 +35,7 @@ from sft_assets.warehouse.opening import STATES
 from sft_assets.warehouse.versions import read_versions
 from tests.conftest import NO_MODELS, build, fresh, put, rows, say
 
+pytestmark = pytest.mark.xdist_group("report")  # a few runs are what most of them start from
 BEFORE = ASSETS[: ASSETS.index(report)]
 RIVERS = [
     {
@@ -77,6 +78,32 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Folder, str]:
     folder = fresh(tmp_path_factory.mktemp("report") / "data")
     filled(folder)
     return folder, made(folder)
+
+
+@pytest.fixture(scope="module")
+def rivers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three rows and their report. Not to be changed."""
+    folder = fresh(tmp_path_factory.mktemp("rivers") / "data")
+    put(folder, "a.jsonl", RIVERS[:3])
+    say(folder, **NO_MODELS)
+    made(folder)
+    return folder.root
+
+
+@pytest.fixture(scope="module")
+def two_sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two sources with duplicates and a licence that is not allowed, and their report. Not to be changed."""
+    folder = fresh(tmp_path_factory.mktemp("two_sources") / "data")
+    put(folder, "a.jsonl", [*RIVERS[:3], RIVERS[0], {"instruction": "Is this answered?", "output": "Yes.", "license": "none"}])
+    say(folder, **NO_MODELS, combined={"allowed_licenses": ["cc0-1.0"]}, sources=[{"path": "b.jsonl", "license": "cc0-1.0"}])
+    put(folder, "b.jsonl", [*RIVERS[3:6], RIVERS[3]])
+    made(folder)
+    return folder.root
+
+
+def copied(root: Path, to: Path) -> Folder:
+    shutil.copytree(root, to / "data", symlinks=True)
+    return Folder.at(to / "data")
 
 
 def text_of(page: str) -> str:
@@ -157,9 +184,11 @@ def test_the_policy_allows_the_page_s_own_style_and_nothing_else(told: tuple[Fol
     assert not re.search(r'(?:src|href|data|action)="(?!#|data:)', page)
 
 
-def test_examples_0_leaves_all_text_of_the_data_out(folder: Folder) -> None:
-    filled(folder, report={"examples": 0}, embeddings={"model": None})
-    page = made(folder)
+def test_examples_0_leaves_all_text_of_the_data_out(told: tuple[Folder, str], tmp_path: Path) -> None:
+    folder = copied(told[0].root, tmp_path)
+    filled(folder, report={"examples": 0})
+    build(folder, report)
+    page = folder.report.read_text("utf-8")
     shown = text_of(page)
     for words in ("river", "swans", "cannot help", "old tower", "longest", "shortest", "Jane", "is asked here"):
         assert words not in shown.replace("rivers", ""), words  # `rivers` is a source
@@ -181,10 +210,9 @@ def test_the_report_is_made_again_when_it_or_its_export_was_deleted(told: tuple[
         assert con.execute("SELECT count(*) FROM report").fetchall()[0][0] > 0
 
 
-def test_another_setting_makes_another_report_though_every_row_is_the_same(folder: Folder) -> None:
-    put(folder, "a.jsonl", RIVERS[:2])
-    say(folder, **NO_MODELS)
-    before = made(folder)
+def test_another_setting_makes_another_report_though_every_row_is_the_same(rivers: Path, tmp_path: Path) -> None:
+    folder = copied(rivers, tmp_path)
+    before = folder.report.read_text("utf-8")
     say(folder, **NO_MODELS, deduped={"threshold": 0.83})
     after = made(folder)
     assert "deduped.threshold" not in text_of(before)
@@ -192,7 +220,7 @@ def test_another_setting_makes_another_report_though_every_row_is_the_same(folde
 
 
 def test_scores_are_counted_whole_with_their_thresholds_and_people_are_heard(told: tuple[Folder, str], tmp_path: Path) -> None:
-    folder = Folder.at(shutil.copytree(told[0].root, tmp_path / "data", symlinks=True))
+    folder = copied(told[0].root, tmp_path)
     limits = {"ifd": {"drop_above": 1.1}, "accuracy": {"review_below": 2}}
     with warehouse(folder, Recipe()).writing() as con:
         con.execute("""
@@ -240,7 +268,7 @@ def answered(folder: Folder, about: str, answers: str, state: str, queue: str = 
 
 
 def test_what_people_teach_is_told_with_its_intervals(told: tuple[Folder, str], tmp_path: Path) -> None:
-    folder = Folder.at(shutil.copytree(told[0].root, tmp_path / "data", symlinks=True))
+    folder = copied(told[0].root, tmp_path)
     answered(folder, "kept", "keep keep keep drop+drop keep+drop", "scored")
     answered(folder, "deduped near_duplicate", "drop+drop drop drop keep+keep skip", "deduped")
     answered(folder, "deduped near_duplicate", "drop drop", "deduped", queue="20260103T030405Z-00000002")
@@ -262,14 +290,15 @@ def test_what_people_teach_is_told_with_its_intervals(told: tuple[Folder, str], 
     assert build(folder, report)[0].number == now(folder, "report").number
 
 
-def test_a_title_of_the_recipe_comes_first(folder: Folder) -> None:
-    put(folder, "a.jsonl", RIVERS[:1])
+def test_a_title_of_the_recipe_comes_first(rivers: Path, tmp_path: Path) -> None:
+    folder = copied(rivers, tmp_path)
     say(folder, **NO_MODELS, report={"title": "Rivers & <towns>"})
-    assert "<h1><bdi>Rivers &amp; &lt;towns&gt;</bdi></h1>" in made(folder)
+    build(folder, report)
+    assert "<h1><bdi>Rivers &amp; &lt;towns&gt;</bdi></h1>" in folder.report.read_text("utf-8")
 
 
-def test_the_keys_in_a_recipe_do_not_go_out(folder: Folder) -> None:
-    put(folder, "a.jsonl", RIVERS[:1])
+def test_the_keys_in_a_recipe_do_not_go_out(rivers: Path, tmp_path: Path) -> None:
+    folder = copied(rivers, tmp_path)
     key = "sk-proj-" + "aB3dE5gH7jK9mN1pQ3rS5tU7"
     folder.recipe.write_text(
         f"# {key}\nlikelihoods: {{rows: 0}}\nembeddings: {{model: null}}\n"
@@ -299,10 +328,8 @@ def test_what_an_address_says_of_its_readers_does_not_go_out(url: str, line: str
     assert shown.endswith({"s": line[-1], "#": ", once"}[line[0]] if line[-2:] != "}]" else "}]")
 
 
-def test_a_broken_file_that_changes_no_row_is_told(folder: Folder) -> None:
-    put(folder, "a.jsonl", RIVERS[:2])
-    say(folder, **NO_MODELS)
-    made(folder)
+def test_a_broken_file_that_changes_no_row_is_told(rivers: Path, tmp_path: Path) -> None:
+    folder = copied(rivers, tmp_path)
     put(folder, "b.jsonl", b"\xff\xfe\x00broken\x80")
     put(folder, "c.jsonl", b'{"instruction": "What", \n')
     page = made(folder)
@@ -311,10 +338,8 @@ def test_a_broken_file_that_changes_no_row_is_told(folder: Folder) -> None:
     assert figures(folder, "summary")["unread", "", "rows"] + figures(folder, "unread")["refused files", "", "files"] >= 2
 
 
-def test_an_export_that_was_written_again_has_a_report_of_its_own(folder: Folder) -> None:
-    put(folder, "a.jsonl", RIVERS[:2])
-    say(folder, **NO_MODELS)
-    made(folder)
+def test_an_export_that_was_written_again_has_a_report_of_its_own(rivers: Path, tmp_path: Path) -> None:
+    folder = copied(rivers, tmp_path)
     before = now(folder, "exported")
     (again,) = build(folder, exported, again=True)
     assert (again.data_version, again.report["export"] != before.report["export"]) == (before.data_version, True)
@@ -346,11 +371,8 @@ ONE_MORE = """
     (LOST.format("combined"), "sources_add_up"),
     (ONE_MORE, "sources_add_up"),
 ])  # fmt: skip
-def test_a_ledger_that_does_not_add_up_makes_no_report(folder: Folder, wrong: str, law: str) -> None:
-    put(folder, "a.jsonl", [*RIVERS[:3], RIVERS[0], {"instruction": "Is this answered?", "output": "Yes.", "license": "none"}])
-    say(folder, **NO_MODELS, combined={"allowed_licenses": ["cc0-1.0"]}, sources=[{"path": "b.jsonl", "license": "cc0-1.0"}])
-    put(folder, "b.jsonl", [*RIVERS[3:6], RIVERS[3]])
-    made(folder)
+def test_a_ledger_that_does_not_add_up_makes_no_report(two_sources: Path, tmp_path: Path, wrong: str, law: str) -> None:
+    folder = copied(two_sources, tmp_path)
     with warehouse(folder, Recipe.load(folder.recipe)).writing() as con:
         con.execute(wrong)
     with pytest.raises(LawBroken) as error:
@@ -359,7 +381,7 @@ def test_a_ledger_that_does_not_add_up_makes_no_report(folder: Folder, wrong: st
 
 
 def test_groups_of_duplicates_are_told_apart_by_whole_ids(told: tuple[Folder, str], tmp_path: Path) -> None:
-    folder = Folder.at(shutil.copytree(told[0].root, tmp_path / "data", symlinks=True))
+    folder = copied(told[0].root, tmp_path)
     with warehouse(folder, Recipe()).writing() as con:  # two rows that stay have ids that begin alike
         con.execute("""
             UPDATE store.dropped SET evidence = json_merge_patch(evidence, json_object('of', '00000000' || substr(s, 9)))
@@ -382,10 +404,8 @@ def test_any_dataset_has_a_report(folder: Folder, records: list[dict[str, str]])
     assert f"became {kept} row" in text_of(page)
 
 
-def test_a_newer_state_that_is_not_exported_yet_is_not_mixed_in(folder: Folder) -> None:
-    put(folder, "a.jsonl", RIVERS[:3])
-    say(folder, **NO_MODELS)
-    made(folder)
+def test_a_newer_state_that_is_not_exported_yet_is_not_mixed_in(rivers: Path, tmp_path: Path) -> None:
+    folder = copied(rivers, tmp_path)
     put(folder, "b.jsonl", RIVERS[3:])
     build(folder, asset_named("raw"), asset_named("combined"))
     build(folder, report, again=True)

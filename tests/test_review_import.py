@@ -29,14 +29,16 @@ from sft_assets.definitions import STATES
 from sft_assets.errors import SftError
 from sft_assets.folder import Folder
 from sft_assets.raw.asset import raw
-from sft_assets.reviews import Decision, importing, queue
-from sft_assets.reviews.importing import Imported, answer, import_answers, undo
+from sft_assets.reviews import Decision, queue
+from sft_assets.reviews.answers import importing
+from sft_assets.reviews.answers.importing import Imported, answer, import_answers, undo
+from sft_assets.reviews.answers.readers import read
 from sft_assets.reviews.queue import Item, Other, Queue, tables
-from sft_assets.reviews.readers import read
 from sft_assets.reviews.selection import select
 from sft_assets.warehouse import Warehouse
 from tests.conftest import NO_MODELS, build, fresh, put, rows, say
 
+pytestmark = pytest.mark.xdist_group("review_import")  # one folder is what they start from
 NAME = "20260102T030405Z-1f0c22ab"
 CHOICES = ["keep", "drop", "edit", "review", "skip"]
 RECORDS = [{"instruction": f"What is {n} and one?", "output": f"{n + 1}, I think."} for n in range(6)]
@@ -199,6 +201,19 @@ def test_a_time_in_the_future_counts_as_now(folder: Folder) -> None:
     assert found.ahead == 1
     assert log(folder)[0].time <= datetime.now(UTC)
     assert log(folder)[1].at == "2026-01-03T00:00:00Z"
+
+
+def test_a_person_is_the_same_in_every_file_however_the_name_is_written(folder: Folder) -> None:
+    take(folder, [of(folder, 1, reviewer="Zoë B."), of(folder, 2, "drop", reviewer="zoë b.")])
+    again = take(folder, [of(folder, 1, reviewer="ZOE\u0308  B. "), of(folder, 2, "drop", reviewer="zoë B.")])
+    assert (again.standing, again.recorded) == (2, ())
+    corrected = take(folder, [of(folder, 1, "drop", reviewer="zoe\u0308 b."), of(folder, 3, reviewer="ann")])
+    assert corrected.by_reviewer == {"Zoë B.": 1, "ann": 1}
+    assert answer(folder, NAME, 3, "drop", "Ann") and answer(folder, NAME, 3, "drop", "ANN") is None
+    assert undo(folder, NAME, 3, "aNN") is not None
+    assert [one.reviewer for one in log(folder)] == ["Zoë B.", "Zoë B.", "Zoë B.", "ann", "ann", "ann"]
+    twice = take(folder, [of(folder, 4, reviewer="bob"), of(folder, 4, "drop", reviewer="Bob")])
+    assert (twice.corrected, [one.decision for one in twice.recorded]) == (1, ["drop"])
 
 
 def test_the_named_reviewer_stands_in_where_the_file_names_nobody(folder: Folder) -> None:
@@ -631,7 +646,7 @@ CHILD = """
 import os, signal, sys
 from pathlib import Path
 from sft_assets.folder import Folder
-from sft_assets.reviews import importing
+from sft_assets.reviews.answers import importing
 from sft_assets.warehouse import Warehouse
 
 root, file, moment = sys.argv[1:]

@@ -25,11 +25,11 @@ from sft_assets.errors import SftError
 from sft_assets.folder import Folder
 from sft_assets.raw.asset import raw
 from sft_assets.reviews import Decision, Reviews
-from sft_assets.reviews.agreement import Agreement, agreements, together
 from sft_assets.reviews.lessons import Lessons, about_the_row, lessons, results
-from sft_assets.reviews.precision import Stratum, strata
+from sft_assets.reviews.lessons.agreement import Agreement, agreements, together
+from sft_assets.reviews.lessons.precision import Stratum, strata
+from sft_assets.reviews.lessons.thresholds import LEAST, Signal, Suggestion, suggestion
 from sft_assets.reviews.queue import Item, Queue, save
-from sft_assets.reviews.thresholds import LEAST, Signal, Suggestion, suggestion
 from sft_assets.scored.asset import scored
 from sft_assets.scored.judgements.asset import judgements
 from sft_assets.scored.judgements.contamination import contamination_judgements
@@ -40,6 +40,7 @@ from sft_assets.scored.rule_hits.asset import rule_hits
 from sft_assets.warehouse import Warehouse
 from tests.conftest import NO_MODELS, build, fresh, put, rows, say
 
+pytestmark = pytest.mark.xdist_group("review_lessons")  # one folder is what many of them start from
 Sft = Callable[..., tuple[int, str, str]]
 Q1, Q2 = "20260102T030405Z-00000001", "20260103T030405Z-00000002"
 
@@ -104,6 +105,14 @@ def test_of_verdicts_that_are_all_equal_no_alpha_can_be_said() -> None:
     found = of("ann:kkkkkkkk bob:kkkkkkkk")
     assert (found.alpha, found.kappa) == (None, None)
     assert found.same and found.same.value == 1
+
+
+def test_one_person_under_several_names_agrees_with_nobody_and_is_called_as_at_first() -> None:
+    found = of("Ann:kkd ann:kkd ANN:..k bob:k..")
+    assert (found.items, found.shared) == (3, 1)
+    assert [(one.name, one.decided) for one in found.reviewers] == [("Ann", 3), ("bob", 1)]
+    split = of("Ann:k bob:d ann:k")
+    assert [dict(one.said) for one in split.disputed] == [{"Ann": "keep", "bob": "drop"}]
 
 
 def test_one_reviewer_agrees_with_nobody() -> None:

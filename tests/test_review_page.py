@@ -34,7 +34,7 @@ from sft_assets.serve import review
 from sft_assets.serve.guard import Guard, Rules
 from sft_assets.serve.review.differences import differences
 from sft_assets.serve.review.shown import pieces, shown
-from tests.chromium import CONTROL, Page, Proxy, needs_chromium, tab
+from tests.chromium import CONTROL, PATIENCE, Page, Proxy, needs_chromium, tab
 from tests.conftest import NO_MODELS, build, fresh, put, rows, say
 from tests.served import Answer, Served, free_port, served
 
@@ -113,7 +113,7 @@ def answering(folder: Folder, port: int | None = None, read_only: bool = False) 
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    end = time.monotonic() + 30
+    end = time.monotonic() + PATIENCE
     while not server.started and time.monotonic() < end:
         time.sleep(0.02)
     assert server.started
@@ -174,7 +174,7 @@ def press(page: Page, key: str, modifiers: int = 0) -> None:
 
 def paused(page: Page, count: int = 1) -> list[str]:
     """The requests that the browser holds back, as soon as there are so many."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE
     while len(found := [e["params"]["requestId"] for e in page.events if e["method"] == "Fetch.requestPaused"]) < count:
         assert time.monotonic() < end, f"waited for {count} requests; there are {len(found)}"
         page.value("new Promise(done => setTimeout(done, 20))")  # events come with the answer
@@ -218,6 +218,7 @@ def kill(profile: Path) -> None:
 
 @needs_chromium
 @pytest.mark.xdist_group("live")
+@pytest.mark.timeout(1800)
 def test_of_fifty_decisions_none_is_lost_or_doubled_when_browser_and_server_are_killed(tmp_path: Path) -> None:
     folder = verbs.init(tmp_path / "data")
     folder.recipe.write_text(json.dumps(NO_MODELS))
@@ -251,7 +252,7 @@ def test_of_fifty_decisions_none_is_lost_or_doubled_when_browser_and_server_are_
             assert "kept in this browser" in page.value("document.getElementById('banner').textContent")
             assert len(log(folder)) == 30
             with served(folder, port=port):
-                page.until("document.body.dataset.number === '32'", 60)
+                page.until("document.body.dataset.number === '32'")
                 assert page.value("document.getElementById('banner').hidden")
                 while page.value("document.body.dataset.shows") == "item":
                     number = at(page)

@@ -25,17 +25,20 @@ from sft_assets.augmented.generations import asset as generations
 from sft_assets.errors import SftError
 from sft_assets.folder import Folder
 from sft_assets.record import Message, content_hash, digest
-from sft_assets.reviews.queue import ASKED, Item, Queue, load, names
+from sft_assets.reviews.queue import ASKED, Item, Queue, load, names, save
 from sft_assets.reviews.queue.exporting import deal, export, named
 from sft_assets.reviews.queue.item import Asked
 from sft_assets.reviews.queue.picking import Candidate, choose
 from sft_assets.reviews.queue.standing import Standing
 from sft_assets.reviews.queue.tables import escaped, table, unescaped
+from sft_assets.serve.guard import Rules
+from sft_assets.serve.review.routes import state
 from sft_assets.warehouse import Warehouse
 from sft_assets.warehouse.build import Build
 from tests.conftest import NO_MODELS, build, fresh, put, say
 from tests.test_reviews import UP_TO_SCORED
 
+pytestmark = pytest.mark.xdist_group("review_queue")  # one folder is what most of them start from
 WORDS = [
     a + b + c for a in ("bal", "cor", "dim", "fes", "gul", "han") for b in ("to", "ra", "ne", "si") for c in ("m", "n", "p")
 ]
@@ -489,6 +492,28 @@ def test_what_people_decided_is_not_asked_again_unless_they_differ(folder: Folde
     assert "leak" not in about(ask(folder, budget=100))
 
 
+def test_a_row_with_the_text_that_people_gave_it_is_asked_about_where_something_speaks_against_it(folder: Folder) -> None:
+    queue = ask(folder)
+    disagrees, near = about(queue)[PLAIN[DISAGREES]], about(queue)[PLAIN[1]]
+    assert (disagrees.asked, near.asked) == ("signals", "threshold")
+    edits = [disagrees.decided("edit", "ann", answer="Nobody does."), near.decided("edit", "ann", answer="The cafÃ© is shut.")]
+    reviews.append(folder, edits)
+    build(folder, *UP_TO_SCORED)
+    with house(folder).writing() as con:  # the scores that were made by hand
+        con.execute("""
+            UPDATE store.scored_2 AS s SET reward_score = o.reward_score, judge_scores = o.judge_scores
+            FROM store.scored_1 AS o WHERE o.row_id = s.row_id
+        """)
+        con.execute("DELETE FROM store.versions WHERE asset IN ('generations', 'augmented')")
+    assert ask(folder, "signals").items == ()
+    again, drawn = about(ask(folder, "signals", "threshold", "marked")), about(ask(folder, "audit"))
+    assert PLAIN[DISAGREES] not in again
+    assert (again[PLAIN[1]].about, again[PLAIN[1]].messages[-1]["content"]) == ("review mojibake", "The cafÃ© is shut.")
+    assert drawn[PLAIN[DISAGREES]].messages[-1]["content"] == "Nobody does."
+    reviews.append(folder, [disagrees.decided("undo", "ann")])
+    assert PLAIN[DISAGREES] in about(ask(folder, "signals"))
+
+
 def test_two_rows_that_were_compared_are_not_compared_again(folder: Folder) -> None:
     answer(folder, ask(folder, "conflict"), CONFLICT, ann="prefer_a")
     for seed in range(3):
@@ -553,6 +578,21 @@ def test_reviewers_are_named_as_their_answers_will_be() -> None:
     assert named(" Ann  B. , bob") == ["Ann B.", "bob"] and named(" ") == []
 
 
+def test_the_page_asks_a_reviewer_what_was_dealt_to_them_however_they_write_their_name(tmp_path: Path) -> None:
+    folder = fresh(tmp_path / "data")
+    dealt = [["Zoë B.", "bob"], ["bob"], ["Zoë B."], []]
+    items = [item(number=n, row_id=UUID(int=n), reviewers=names) for n, names in enumerate(dealt, 1)]
+    save(folder, Queue(name=items[0].queue, time="2026-01-02T03:04:05Z", budget=4, seed=0, items=tuple(items)))
+    for name in ("Zoë B.", " zoe\u0308  B.", "ZOË B."):
+        found = state(folder, items[0].queue, name, Rules(3000))
+        assert found["reviewer"] == "Zoë B."
+        assert [(one["number"], one["decision"]) for one in found["items"]] == [(1, None), (3, None), (4, None)]
+    reviews.append(folder, [items[2].decided("keep", "zoë b.")])
+    found = state(folder, items[0].queue, "ZOË B.", Rules(3000))
+    assert [one["decision"] for one in found["items"]] == [None, "keep", None]
+    assert (found["reviewer"], found["reviewers"]) == ("zoë b.", ["bob", "zoë b."]), "as it was recorded first"
+
+
 def test_everybody_gets_something_of_all_kinds() -> None:
     items = [item(number=n, row_id=UUID(int=n), asked="audit" if n % 4 == 0 else "marked") for n in range(1, 401)]
     dealt = deal(items, ["ann", "bob", "cem", "dan"], 0.25, 0)  # where every fourth item is of the audit
@@ -587,22 +627,29 @@ def said(prompt: str, response: str, **more: Any) -> Item:
 
 SHEET = [
     said("=1+1", "-1"),
-    said("@SUM(A1)", '+"1"', number=2, rejected=[{"role": "assistant", "content": "\tB"}], signals={"ifd": 0.7}),
-    said("\rA", "one, two\nthree", number=3, other={"what": "test item", "name": "exam 1", "text": "'=1"}),
+    said(
+        "@SUM(A1)",
+        '+"1"',
+        number=2,
+        rejected=[{"role": "assistant", "content": "\tB"}],
+        signals={"ifd": 0.7},
+        reviewers=["ann", "bob"],
+    ),
+    said("\rA", "one, two\nthree", number=3, other={"what": "test item", "name": "exam 1", "text": "'=1"}, reviewers=["=ann"]),
     item(number=4, messages=[{"role": "system", "content": "Be kind."}, {"role": "user", "content": "'Hi'"}]),
 ]
 LINE = (
     "20260102T030405Z-1f0c22ab,{},00000000-0000-0000-0000-000000000001,00000000-0000-0000-0000-000000000002,marked,"
-    "review mojibake,Is this row good?,keep drop edit skip,{},,,,\r\n"
+    "review mojibake,Is this row good?,keep drop edit skip,{},{},,,,\r\n"
 )
 GOLDEN = "".join(
     [
-        "queue,number,row_id,content_hash,asked,about,question,choices,prompt,response,other,signals,decision,answer,why,reviewer",
-        "\r\n",
-        LINE.format(1, "'=1+1,'-1,,{}"),
-        LINE.format(2, '\'@SUM(A1),"\'+""1""",\'\tB,"{""ifd"":0.7}"'),
-        LINE.format(3, '"\'\rA","one, two\nthree",\'\'=1,{}'),
-        LINE.format(4, "\"system: Be kind.\n\nuser: 'Hi'\",,,{}"),
+        "queue,number,row_id,content_hash,asked,about,question,choices,prompt,response,other,signals,reviewers,",
+        "decision,answer,why,reviewer\r\n",
+        LINE.format(1, "'=1+1,'-1,,{}", ""),
+        LINE.format(2, '\'@SUM(A1),"\'+""1""",\'\tB,"{""ifd"":0.7}"', '"ann, bob"'),
+        LINE.format(3, '"\'\rA","one, two\nthree",\'\'=1,{}', "'=ann"),
+        LINE.format(4, "\"system: Be kind.\n\nuser: 'Hi'\",,,{}", ""),
     ]
 )
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
@@ -677,6 +724,7 @@ def test_a_budget_of_none_only_counts(folder: Folder) -> None:
         ({"kinds": ["treshold"]}, "did you mean 'threshold'"),
         ({"formats": ["excel"]}, "no queue is written as 'excel'"),
         ({"reviewers": ["ann", "ann"]}, "tell them apart"),
+        ({"reviewers": ["Zoë", "ZOE\u0308"]}, "tell them apart"),
         ({"reviewers": ["ann", " "]}, "tell them apart"),
         ({"overlap": 1.5}, "from 0 to 1"),
         ({"budget": -1}, "how many rows"),

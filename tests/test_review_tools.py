@@ -19,14 +19,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sft_assets.reviews import readers
-from sft_assets.reviews.answers import Answer
+from sft_assets.reviews.answers import Answer, readers
 from sft_assets.reviews.queue import Item, Mark, Queue
 from sft_assets.reviews.tools import argilla, label_studio
-from sft_assets.reviews.tools.shown import CLOSE, OPEN, UNSEEN, choices, context, left, marked, right, visible
+from sft_assets.reviews.tools.shown import CLOSE, OPEN, choices, context, left, marked, right, visible
+from sft_assets.serve.review.shown import pieces
+from sft_assets.text.hidden import HIDDEN
 from tests.made_queue import NAME, TURNED, item, made_queue
 from tests.served import HOSTILE
 
+pytestmark = pytest.mark.xdist_group("review_tools")  # one queue, read once by the SDK
 HERE = Path(__file__).parent
 
 
@@ -40,7 +42,8 @@ def queue() -> Queue:
 
 @given(st.text(), st.lists(st.tuples(st.integers(-3, 40), st.integers(-3, 40)), max_size=5))
 def test_marks_change_nothing_of_a_text_but_their_own_brackets(text: str, spans: list[tuple[int, int]]) -> None:
-    text = text.replace(OPEN, "").replace(CLOSE, "")
+    for character in (OPEN, CLOSE, "\r", "\u200b"):  # whether the last two would be seen depends on their neighbours
+        text = text.replace(character, "")
     found = marked(text, [Mark(turn=1, start=start, stop=stop) for start, stop in spans])
     assert found.replace(OPEN, "").replace(CLOSE, "") == visible(text)
     inside = "".join(re.findall(f"{OPEN}(.*?){CLOSE}", found, re.DOTALL))
@@ -51,6 +54,24 @@ def test_marks_change_nothing_of_a_text_but_their_own_brackets(text: str, spans:
 def test_nothing_of_a_text_is_hidden() -> None:
     (turn, _) = left(item(1, messages=[{"role": "user\u202e", "content": TURNED}, {"role": "assistant", "content": ""}]))
     assert turn == ("user\\u202e", "pay \\u202e0001\\u202c euros\\u0000 \\u200fnow")
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("free\u200bdom so\xadft \u2060", "free\\u200bdom so\\u00adft \\u2060"),
+        ("\U000e0041", "\\U000e0041"),
+        ("\ud800", "\\ud800"),
+        ("ยา\u200bแก้ می\u200cخواهم", "ยา\u200bแก้ می\u200cخواهم"),
+        ("one\r\ntwo\rthree", "one\r\ntwo\\u000dthree"),
+    ],
+)
+def test_what_the_page_names_the_tools_name_too(text: str, seen: str) -> None:
+    assert visible(text) == seen
+    hidden = any(piece.get("hidden") for piece in pieces(text))
+    assert hidden == (seen != text)
+    for stop in range(1, len(text)):  # whatever is marked
+        assert marked(text, [Mark(turn=1, start=0, stop=stop)]).replace(OPEN, "").replace(CLOSE, "") == seen
 
 
 def test_a_row_is_shown_with_what_it_is_compared_with(queue: Queue) -> None:
@@ -389,5 +410,5 @@ def test_decisions_come_back_from_what_the_sdk_exports(by_the_sdk: dict[str, Any
 
 def test_what_cannot_be_seen_is_the_same_for_every_tool(queue: Queue, written: Written) -> None:
     shown = [turn["text"] for one in written[0] for turn in one["data"]["sft_messages"]]
-    assert not any(UNSEEN.search(text) for text in shown)
-    assert not any(UNSEEN.search(text) for one in queue.items for text in texts(argilla.record(one)["fields"]))
+    assert not any(HIDDEN.search(text) for text in shown)
+    assert not any(HIDDEN.search(text) for one in queue.items for text in texts(argilla.record(one)["fields"]))

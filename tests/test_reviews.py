@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -55,6 +57,7 @@ UP_TO_SCORED: tuple[Asset, ...] = (
     rule_hits, likelihoods, judgements, contamination_judgements, rewards, scored,
 )  # fmt: skip
 
+pytestmark = pytest.mark.xdist_group("reviews")  # two folders are what most of them start from
 PLAIN, OTHER = "Name a river that flows through Vienna.", "How do herons sleep when the wind is strong?"
 SPOILT, REFUSED = "Where is the café?", "Help me to find a flat in the old town."
 DUPLICATE, LEAK = (
@@ -594,6 +597,21 @@ def test_a_kill_loses_no_more_than_the_call_in_flight(folder: Folder) -> None:
     assert [d.row_id.int for d in reviews.read(folder).decisions] == [*written, 10**6]
 
 
+def test_where_a_folder_cannot_be_synced_decisions_are_recorded_all_the_same(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync = os.fsync
+
+    def unsupported(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", unsupported)
+    reviews.append(folder, [one(1)])
+    assert [d.row_id.int for d in reviews.read(folder).decisions] == [1]
+
+
 def test_a_disk_that_is_full_leaves_the_file_as_it_was(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     reviews.append(folder, [one(1)])
     before, write = folder.reviews.read_bytes(), os.write
@@ -892,6 +910,12 @@ def test_a_decision_that_stands_is_not_written_twice(folder: Folder) -> None:
     assert len(folder.reviews.read_text().splitlines()) == 2
     pick(folder, both, "keep")
     assert len(pick(folder, both, "drop").recorded) == 2  # it did not stand any more
+
+
+def test_a_selection_of_the_same_person_under_another_spelling_stands_already(folder: Folder) -> None:
+    assert [one.reviewer for one in pick(folder, ids(folder, PLAIN), "drop", reviewer="Zoë  B.").recorded] == ["Zoë B."]
+    found = pick(folder, ids(folder, PLAIN, OTHER), "drop", reviewer="ZOE\u0308 B.")
+    assert (found.standing, [one.reviewer for one in found.recorded]) == (1, ["Zoë B."])
 
 
 def test_the_command_records_and_says_what_follows(run_folder: Folder, sft: Callable[..., tuple[int, str, str]]) -> None:

@@ -14,6 +14,7 @@ from sft_assets.errors import SftError
 from sft_assets.folder import Folder
 from sft_assets.reviews import Decision
 from sft_assets.reviews.counting import counting, disputed, votes
+from sft_assets.reviews.people import names, person
 
 ROW, TEXT, OTHER = UUID(int=1), UUID(int=2), UUID(int=3)
 
@@ -55,6 +56,20 @@ def test_of_several_decisions_those_count_that_the_policy_says(log: str, counts:
     found = [f"{one.reviewer}{'' if one.queue else '@'}:{one.decision}" for one in counting(made)]
     assert found == counts.split()
     assert bool(disputed(made)) == is_disputed
+
+
+@pytest.mark.parametrize("same", ["ZOË", "zoë ", " Zoë", "Zoe\u0308", "ZOE\u0308"])
+def test_one_person_has_one_vote_however_they_write_their_name(same: str) -> None:
+    log = [said("Zoë", "keep"), said(same, "drop")]
+    assert counting(log) == (log[1],) and not disputed(log)
+    assert counting([*log, said("bob", "keep"), said("cem", "keep")])[0].decision == "keep"
+    assert counting([*log, said("Zoë", "undo")]) == ()
+    assert names(log) == {person("Zoë"): "Zoë"}
+
+
+def test_two_people_are_two() -> None:
+    log = [said("Ann B.", "keep"), said("AnnB.", "drop"), said("Zoe", "keep"), said("Zoë", "drop")]
+    assert len(names(log)) == 4 and len(disputed(log)) == 1
 
 
 def test_items_of_two_queues_and_two_contents_are_voted_on_apart() -> None:

@@ -15,9 +15,9 @@ from sft_assets.runs import INPUTS
 from sft_assets.verbs import Workspace
 from tests.chromium import Page, needs_chromium, tab
 from tests.conftest import rows
-from tests.served import Served, wait_for
+from tests.served import PATIENCE, Served, wait_for
 
-pytestmark = [pytest.mark.xdist_group("live"), needs_chromium]
+pytestmark = [pytest.mark.xdist_group("live"), pytest.mark.timeout(1800), needs_chromium]
 EXPAND = "document.body.dispatchEvent(new KeyboardEvent('keydown', {code: 'KeyE', key: 'e', altKey: true, bubbles: true}))"
 NODES = "[...document.querySelectorAll('foreignObject')].map(e => e.textContent)"
 MATERIALIZE = "[...document.querySelectorAll('button')].find(b => b.innerText.trim() === 'Materialize' && !b.disabled)"
@@ -36,8 +36,8 @@ def go(page: Page, server: Served, path: str) -> None:
     page.call("Page.navigate", url=server.address + path)
 
 
-def says(page: Page, text: str, seconds: float = 90) -> None:
-    page.until(f"!!document.body && document.body.innerText.toLowerCase().includes({text.lower()!r})", seconds)
+def says(page: Page, text: str) -> None:
+    page.until(f"!!document.body && document.body.innerText.toLowerCase().includes({text.lower()!r})")
 
 
 def assert_quiet(page: Page, server: Served) -> None:
@@ -64,14 +64,14 @@ def test_the_graph_shows_every_asset(live: tuple[Folder, Served], page: Page) ->
     _, server = live
     go(page, server, "/asset-groups")
     says(page, "Materialize all")
-    page.until(f"{NODES}.length >= 3", 60)  # the groups
+    page.until(f"{NODES}.length >= 3")  # the groups
     page.value(EXPAND)
 
     def missing() -> list[str]:
         shown = [re.escape(text).replace("…", ".+") for text in page.value(NODES)]
         return [n for n in (*(a.name for a in ASSETS), *INPUTS) if not any(re.match(text, n) for text in shown if text)]
 
-    wait_for(lambda: not missing(), 60, "every asset to be drawn")
+    wait_for(lambda: not missing(), PATIENCE, "every asset to be drawn")
     assert_quiet(page, server)
 
 
@@ -85,7 +85,7 @@ def test_the_page_of_an_asset_shows_rows_columns_and_checks(live: tuple[Folder, 
     assert_quiet(page, server)
     go(page, server, "/assets/combined?view=checks")
     says(page, "balance")
-    page.until("/succeeded|passed/i.test(document.body.innerText)", 90)
+    page.until("/succeeded|passed/i.test(document.body.innerText)")
     assert_quiet(page, server)
 
 
@@ -94,13 +94,13 @@ def test_an_asset_is_materialized_from_its_page(live: tuple[Folder, Served], pag
     instance = Workspace.open(folder.root).instance
     before = {run.run_id for run in instance.get_runs()}
     go(page, server, "/assets/combined?view=overview")
-    page.until(f"!!({MATERIALIZE})", 90)
+    page.until(f"!!({MATERIALIZE})")
     page.value(f"({MATERIALIZE}).click()")
 
     def ended() -> Any:
         return [run for run in instance.get_runs() if run.run_id not in before and run.is_finished]
 
-    runs = wait_for(ended, 180, "a run to end")
+    runs = wait_for(ended, PATIENCE, "a run to end")
     assert [run.status.value for run in runs] == ["SUCCESS"]
     assert_quiet(page, server)
 
@@ -110,7 +110,7 @@ def test_from_the_start_one_comes_to_the_map(live: tuple[Folder, Served], page: 
     go(page, server, "/start")
     says(page, "The Dagster UI")
     page.value("[...document.querySelectorAll('a')].find(a => a.innerText === 'The map').click()")
-    page.until("location.pathname === '/map' && !!document.body?.dataset.ready", 60)
+    page.until("location.pathname === '/map' && !!document.body?.dataset.ready")
     assert_quiet(page, server)
 
 
@@ -126,7 +126,7 @@ def test_a_script_in_a_report_can_ask_the_server_for_nothing(live: tuple[Folder,
     try:
         go(page, server, "/report")
         says(page, "A report")
-        page.until("document.title !== 'waits'", 30)
+        page.until("document.title !== 'waits'")
         assert page.value("document.title") == "refused"
         assert page.value("(() => { try { return document.cookie } catch { return 'none' } })()") == "none"
     finally:

@@ -18,7 +18,8 @@ import duckdb
 
 from sft_assets.diff.result import Side
 from sft_assets.errors import SftError, did_you_mean
-from sft_assets.exported.folder import LATEST, MANIFEST, NAMED
+from sft_assets.exported.folder import LATEST, MANIFEST
+from sft_assets.files import NAMED
 from sft_assets.folder import Folder
 from sft_assets.warehouse import Version
 from sft_assets.warehouse.opening import STATES

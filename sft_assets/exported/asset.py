@@ -22,7 +22,7 @@ from sft_assets.errors import SftError
 from sft_assets.exported import loaders
 from sft_assets.exported.card import card
 from sft_assets.exported.facts import GENERATED, OF_PEOPLE, Facts, facts_of, lineage, sources_of
-from sft_assets.exported.folder import partial_folder, publish, retire, sync
+from sft_assets.exported.folder import partial_folder, publish, retire
 from sft_assets.exported.funnel import funnel
 from sft_assets.exported.licenses import data_digest, licensing, refusal
 from sft_assets.exported.manifest import write_manifest
@@ -31,6 +31,7 @@ from sft_assets.exported.repetition import Repetition, check_sources
 from sft_assets.exported.splits import SPLITS, TRAIN, split
 from sft_assets.exported.tokens import Counter, digest_of
 from sft_assets.exported.writers import FORMATS, Config, close, writers
+from sft_assets.files import sync
 from sft_assets.folder import Folder
 from sft_assets.recipe import Methods, Recipe
 from sft_assets.warehouse import Version

@@ -17,8 +17,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sft_assets.exported.folder import sync
 from sft_assets.exported.splits import SPLITS
+from sft_assets.files import sync
 
 SHARD_BYTES = 500_000_000  # of text, as `datasets` shards what it uploads
 ROW_GROUP_BYTES = 64_000_000

@@ -21,8 +21,9 @@ from typing import Any, NamedTuple
 import orjson
 
 from sft_assets.errors import SftError
-from sft_assets.exported.folder import PARTIAL, is_running, sync
+from sft_assets.exported.folder import PARTIAL, is_running
 from sft_assets.exported.manifest import NAME
+from sft_assets.files import sync
 from sft_assets.folder import Folder
 
 HUB = "hub"  # as a place to export to: hub, or hub:OWNER/NAME

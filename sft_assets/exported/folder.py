@@ -9,9 +9,7 @@ A kill at any moment leaves `latest` on a complete folder: the one before or the
 
 from __future__ import annotations
 
-import errno
 import os
-import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -20,11 +18,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sft_assets.errors import SftError
+from sft_assets.files import NAMED, name_of, sync
 
 LATEST = "latest"
 PARTIAL = ".partial-"
 MANIFEST = "MANIFEST.json"
-NAMED = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 
 
 @contextmanager
@@ -63,7 +61,7 @@ def publish(partial: Path, content: str) -> Path:
         raise SftError(f"{link} is a folder; the name is kept for the link to the newest export: move the folder away")
     for folder, _, _ in os.walk(partial):
         sync(Path(folder))
-    while (final := exports / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{content}").exists():
+    while (final := exports / name_of(datetime.now(UTC), content)).exists():
         time.sleep(0.05)  # the same content in the same second: the next second is soon
     os.rename(partial, final)
     sync(exports)
@@ -105,26 +103,6 @@ def clean(exports: Path) -> None:
             path.unlink()
         else:
             shutil.rmtree(path, ignore_errors=True)  # what cannot be deleted is no reason not to export
-
-
-def sync(path: Path) -> None:
-    """Have the disk hold a file's bytes, or a folder's names."""
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        with suppress_unsupported():
-            os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def suppress_unsupported() -> Iterator[None]:
-    """Some network filesystems cannot sync a folder."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
 
 
 def is_running(pid: int) -> bool:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from sft_assets import __version__
-from sft_assets.exported.folder import MANIFEST, sync
+from sft_assets.exported.folder import MANIFEST
+from sft_assets.files import sync
 
 if TYPE_CHECKING:
     from sft_assets.recipe import Recipe

@@ -14,7 +14,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from sft_assets.exported.folder import LATEST, MANIFEST, NAMED, PARTIAL, clean, is_running
+from sft_assets.exported.folder import LATEST, MANIFEST, PARTIAL, clean, is_running
+from sft_assets.files import NAMED
 from sft_assets.folder import Folder
 from sft_assets.gc.garbage import Garbage, Item, some
 from sft_assets.warehouse.compaction import partial_files

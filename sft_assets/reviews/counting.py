@@ -5,7 +5,8 @@
                                                                     queue asks about the row first (disputed)
     queue q1, row 7b22   ann: keep   ann: undo                  ->  nobody's
 
-1. Of an item of a queue each reviewer's last word counts. `undo` takes it back, `skip` is no opinion.
+1. Of an item of a queue each reviewer's last word counts, however they write their name (`people`). `undo` takes it back,
+   `skip` is no opinion.
 2. Where reviewers differ, the verdict of most of them counts, and nobody's where two verdicts have equally many.
 3. Between queues, and what was decided without one (`sft select`), the last counts, for each row, content and state. Where it
    keeps the row, what took it out or marked it before counts no longer, in whatever state that was.
@@ -24,14 +25,14 @@ Item = tuple[Any, ...]  # Decision.item
 
 
 def votes(log: Iterable[Decision]) -> dict[Item, dict[str, Decision]]:
-    """What reviewers say of each item of a queue, by name: their last word, `skip` too, unless they took it back."""
+    """What reviewers say of each item of a queue, by person: their last word, `skip` too, unless they took it back."""
     found: dict[Item, dict[str, Decision]] = {}
     for one in log:
         if one.queue:
             said = found.setdefault(one.item, {})
-            said.pop(one.reviewer, None)
+            said.pop(one.person, None)
             if one.decision != "undo":
-                said[one.reviewer] = one
+                said[one.person] = one
     return found
 
 

@@ -29,8 +29,10 @@ import orjson
 from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints, ValidationError, model_validator
 
 from sft_assets.errors import SftError
+from sft_assets.files import sync
 from sft_assets.folder import Folder
 from sft_assets.reviews.counting import counting
+from sft_assets.reviews.people import person, written
 
 Verdict = Literal["keep", "drop", "review", "edit", "prefer_a", "prefer_b", "tie", "skip", "undo"]
 State = Literal["combined", "deduped", "decontaminated", "scored", "clustered", "augmented"]
@@ -47,6 +49,7 @@ AGREEING: dict[Verdict, tuple[State, ...]] = {"drop": ("deduped", "decontaminate
 ASIDE: tuple[Verdict, ...] = ("skip", "undo")
 OPTIONAL = ("other", "other_hash", "about", "audit")  # fields that a line has only where they say something
 OF_TWO: tuple[Verdict, ...] = ("prefer_a", "prefer_b", "tie")
+CHANGING: tuple[Verdict, ...] = ("edit", "prefer_b")  # what they are said of has another text once it is applied
 Said = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 CHUNK = 1 << 16  # bytes that are read at a time in search of the last newline
 TRUSTED_AFTER = 2.0  # seconds: a younger file may still change under the same size and time
@@ -107,6 +110,11 @@ class Decision(BaseModel):
         return self.queue, self.row_id, self.content_hash, self.other
 
     @property
+    def person(self) -> str:
+        """Who decided, however they write their name (see `people`)."""
+        return person(self.reviewer)
+
+    @property
     def says(self) -> tuple[Verdict, str]:
         """What two reviewers have to agree in."""
         return self.decision, (self.answer or "").strip()
@@ -128,7 +136,7 @@ class Decision(BaseModel):
 
     def is_as(self, other: Decision | None) -> bool:
         """Whether the same person decided the same for the same reason, whenever that was."""
-        same = ("key", "queue", "says", "reviewer", "why")
+        same = ("key", "queue", "says", "person", "why")
         return other is not None and all(getattr(self, name) == getattr(other, name) for name in same)
 
 
@@ -264,7 +272,7 @@ def decided(
     """
     now = datetime.now(UTC).replace(microsecond=0)
     values = {"row_id": row_id, "content_hash": content_hash, "state": state, "decision": decision, "answer": answer,
-              "queue": queue, "reviewer": reviewer, "time": now, "why": why, "tool": tool, **more}  # fmt: skip
+              "queue": queue, "reviewer": written(reviewer), "time": now, "why": why, "tool": tool, **more}  # fmt: skip
     try:
         made = Decision.model_validate(values)
         made.line  # noqa: B018  # text that came with broken bytes cannot be written
@@ -309,7 +317,7 @@ def append(folder: Folder, decisions: Sequence[Decision]) -> None:
         finally:
             os.close(handle)
         if is_new:
-            _sync_folder(path.parent)
+            sync(path.parent)
     except OSError as error:
         raise SftError(f"{path}: nothing was recorded: {error.strerror}") from None
 
@@ -335,13 +343,5 @@ def _write(path: Path, data: bytes) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         _write_all(handle, data)
-    finally:
-        os.close(handle)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
     finally:
         os.close(handle)

@@ -28,6 +28,7 @@ from sft_assets.arrow import uuids
 from sft_assets.errors import SftError
 from sft_assets.folder import Folder
 from sft_assets.reviews import Decision, State
+from sft_assets.reviews.people import as_first_written
 from sft_assets.warehouse import Version, Warehouse
 from sft_assets.warehouse.versions import read_versions
 
@@ -117,7 +118,7 @@ def select(
     if wrong:
         raise SftError(_refusal(name, wrong, len(named)))
     last = {d.key: d for d in standing.decisions}
-    new = [d for d in decisions if not d.is_as(last.get(d.key))]
+    new = as_first_written([d for d in decisions if not d.is_as(last.get(d.key))], standing.log)
     reviews.append(folder, new)
     return Selected(len(rows), tuple(new), len(decisions) - len(new), standing.warning)
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 PORT = 3000
 TOKEN = "SFT_TOKEN"
+PRINTED = "serve.log"  # in D/.dagster: what the code server and its runs print
 LOOK = 2.0  # seconds between two looks at what runs
 PATIENCE = 15.0  # seconds that runs in progress are given to end by themselves
 Say = Callable[[str], None]
@@ -142,8 +143,9 @@ def _serve(folder: Folder, rules: Rules, listener: socket.socket, ready: Callabl
     if not rules.read_only:
         fail_dead_runs(instance)
     mine = Children()
+    printed = None if rules.read_only else folder.dagster / PRINTED
     try:
-        with opened(folder, instance, rules.read_only) as (location, app):
+        with opened(folder, instance, rules.read_only, printed) as (location, app):
             server = _server(Guard(with_pages(app, location, rules), rules))
             try:
                 with nullcontext() if rules.read_only else daemon(location) as controller:
@@ -151,6 +153,10 @@ def _serve(folder: Folder, rules: Rules, listener: socket.socket, ready: Callabl
                     watch.start()
                     try:
                         ready(rules)
+                        if printed is not None:
+                            say(f"what runs print goes into {printed}")
+                        if broken := _broken(location):
+                            say(broken)
                         server.run(sockets=[listener])
                     finally:
                         _deaf()  # from here on it takes its time, which is bounded
@@ -213,9 +219,6 @@ class Children:
             _, left = psutil.wait_procs(left, 3)
 
 
-BROKEN = "the code server cannot load the graph; the UI says why"
-
-
 class Caretaker(threading.Thread):
     """Looks after the recipe, the code server and the daemon. An edited recipe is loaded once it rests and can be used, so that
     the UI shows at once what it makes stale. A code server that died is replaced; without its daemon the server ends.
@@ -244,35 +247,47 @@ class Caretaker(threading.Thread):
             try:
                 self.look()
             except Exception as error:  # whatever it was, the next look comes
-                self.say(f"a look at what runs failed: {type(error).__name__}: {error}")
+                self.tell(f"a look at what runs failed: {type(error).__name__}: {error}")
+            if self.controller is None or self.stopped.is_set():  # a look may take so long that all ends meanwhile
+                continue
             try:
-                if self.controller is not None:
-                    self.controller.check_daemon_threads()
+                self.controller.check_daemon_threads()
             except Exception:  # Dagster's own has no class of its own
-                self.say("the daemon ended, so no sensor, schedule or queued run would be served: `sft serve` ends too")
+                self.tell("the daemon ended, so no sensor, schedule or queued run would be served: `sft serve` ends too")
                 self.failed = self.server.should_exit = True
                 return
 
     def look(self) -> None:
         """At processes and the recipe."""
         self.children.look()
-        if (code := self.location.ended()) is not None and not self.stopped.is_set():
-            self.say(f"the code server ended ({_exit(code)}); it is started again")
+        code = self.location.ended()
+        if code == 0 and self.location.is_broken:
+            code = None  # nobody asks a code server without a graph, so it ends; an edited recipe or "Reload" brings another
+        if code is not None and not self.stopped.is_set():
+            self.tell(f"the code server ended ({_exit(code)}); it is started again")
             self.location.reload_workspace()
-            self.say(BROKEN if self.location.is_broken else "it is back")
+            self.tell(_broken(self.location) or "it is back")
         # an edited recipe is loaded, unless it is still being written or cannot be used
         recipe = self.location.edited()
-        if recipe is not None and recipe == self.edited:
-            self.say("recipe.yaml was edited: the definitions are loaded again")
+        if recipe is not None and recipe == self.edited and not self.stopped.is_set():
+            self.tell("recipe.yaml was edited: the definitions are loaded again")
             self.location.reload()
-            if self.location.is_broken:
-                self.say(BROKEN)
+            if broken := _broken(self.location):
+                self.tell(broken)
             recipe = None
         self.edited = recipe
+
+    def tell(self, what: str) -> None:
+        if not self.stopped.is_set():  # at the end code server and daemon are gone because they should be
+            self.say(what)
 
     def stop(self) -> None:
         self.stopped.set()
         self.join(PATIENCE)
+
+
+def _broken(location: Location) -> str | None:
+    return None if (why := location.error()) is None else f"the code server cannot load the graph: {why}"
 
 
 def _exit(code: int) -> str:

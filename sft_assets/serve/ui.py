@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dagster import DagsterInstance
 from dagster._core.remote_representation.grpc_server_registry import GrpcServerRegistry, ServerRegistryEntry
@@ -62,6 +64,13 @@ class Location(WorkspaceProcessContext):
         """Whether the graph could not be loaded."""
         return self.has_code_location_error(LOCATION)
 
+    def error(self) -> str | None:
+        """Why the graph could not be loaded, in a line."""
+        found = self.create_request_context().get_code_location_error(LOCATION)
+        while found is not None and found.cause is not None:  # what Dagster wraps it in says less
+            found = found.cause
+        return None if found is None else " ".join(found.message.split())[:500]
+
     def edited(self) -> Recipe | None:
         """The recipe on disk, where it can be used and is not the loaded one."""
         recipe = read_recipe(self.folder)
@@ -86,9 +95,31 @@ def read_recipe(folder: Folder) -> Recipe | str:
 
 
 @contextmanager
-def opened(folder: Folder, instance: DagsterInstance, read_only: bool) -> Iterator[tuple[Location, ASGIApp]]:
-    """The code location and the web application over it."""
+def apart(printed: Path | None) -> Iterator[None]:
+    """Have code servers print into a file (None: where this process does), in a process group of their own.
+
+    They hand both down to their runs. A run that is canceled prints at length where it was interrupted; and Ctrl-C interrupts
+    all of a terminal's group, while a run is to be canceled by the server, or Dagster takes it for one that failed.
+    """
+    server: Any = import_module("dagster._grpc.server")
+    start = server.open_ipc_subprocess  # Dagster has no setting for either
+    if printed is not None:
+        printed.unlink(missing_ok=True)  # the code server of a server that was killed may still write to that one
+    with nullcontext() if printed is None else printed.open("wb") as out:
+        server.open_ipc_subprocess = partial(start, stdout=out, stderr=out, process_group=0)
+        try:
+            yield
+        finally:
+            server.open_ipc_subprocess = start
+
+
+@contextmanager
+def opened(
+    folder: Folder, instance: DagsterInstance, read_only: bool, printed: Path | None
+) -> Iterator[tuple[Location, ASGIApp]]:
+    """The code location and the web application over it. `printed`: see `apart`."""
     with ExitStack() as stack:
+        stack.enter_context(apart(printed))
         registry = stack.enter_context(
             GrpcServerRegistry(
                 instance_ref=instance.get_ref(),

@@ -12,10 +12,10 @@ from sft_assets.show.console import plain
 
 if TYPE_CHECKING:
     from sft_assets.errors import SftError
-    from sft_assets.reviews.agreement import Agreement
     from sft_assets.reviews.lessons import Lessons
-    from sft_assets.reviews.precision import Stratum
-    from sft_assets.reviews.thresholds import Suggestion
+    from sft_assets.reviews.lessons.agreement import Agreement
+    from sft_assets.reviews.lessons.precision import Stratum
+    from sft_assets.reviews.lessons.thresholds import Suggestion
     from sft_assets.scored.judgements.statistics import Figure
 
     Tried = tuple[int, int] | SftError

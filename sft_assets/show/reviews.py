@@ -12,7 +12,7 @@ from sft_assets.show import console
 from sft_assets.show.console import plain
 
 if TYPE_CHECKING:
-    from sft_assets.reviews.importing import Imported
+    from sft_assets.reviews.answers.importing import Imported
     from sft_assets.reviews.queue.exporting import Exported
 
 SHOWN = 10  # refused answers

@@ -130,6 +130,11 @@ class Sought:
                 found.setdefault(said, []).append(number)
         return found
 
+    @cached_property
+    def enough_company(self) -> list[int]:
+        """How much of its company has to stand beside each owner: half of it, and two or more."""
+        return [max(2, (len(company(item)) + 1) // 2) for item in self.owners]
+
 
 class Unprotected(NamedTuple):
     """An item that no rule finds.

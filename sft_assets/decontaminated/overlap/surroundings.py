@@ -135,7 +135,7 @@ class Sides:
             for choice, some in owners.items() if len(owners) <= MANY else ():
                 if _tells(choice) and f" {' '.join(choice)} " in self.following.joined:
                     telling.update(some)
-        enough = {n for n, count in seen.items() if count >= max(2, (len(company(entry.owners[n])) + 1) // 2)}
+        enough = {n for n, count in seen.items() if count >= entry.enough_company[n]}
         return [entry.owners[n] for n in sorted(telling | enough)]
 
     def with_question(self, entry: Sought) -> list[Item]:

@@ -15,8 +15,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from sft_assets.exported.facts import Facts
-from sft_assets.exported.folder import sync
 from sft_assets.exported.loaders import axolotl, croissant, llama_factory
+from sft_assets.files import sync
 
 NAMES = (llama_factory.NAME, axolotl.NAME, croissant.NAME)
 

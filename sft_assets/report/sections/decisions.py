@@ -17,7 +17,7 @@ from sft_assets.report.scope import Scope
 from sft_assets.report.section import Figure, Section
 from sft_assets.reviews import read
 from sft_assets.reviews.lessons import Lessons, heard, lessons
-from sft_assets.reviews.precision import KEPT, Stratum, done
+from sft_assets.reviews.lessons.precision import KEPT, Stratum, done
 
 LATEST = 10
 DISPUTED = 20

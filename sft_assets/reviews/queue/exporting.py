@@ -28,6 +28,7 @@ import orjson
 from sft_assets import reviews
 from sft_assets.errors import SftError, did_you_mean
 from sft_assets.folder import Folder
+from sft_assets.reviews.people import person, written
 from sft_assets.reviews.queue import tables
 from sft_assets.reviews.queue.item import ASKED, FILE, Asked, Item, Queue, name_of, save
 from sft_assets.reviews.queue.making import make
@@ -102,7 +103,7 @@ def deal(items: Sequence[Item], reviewers: Sequence[str], overlap: float, seed: 
 
 def named(reviewers: str) -> list[str]:
     """The names in "ann, bob", spaced as answers record them."""
-    return [" ".join(name.split()) for name in reviewers.split(",")] if reviewers.strip() else []
+    return [written(name) for name in reviewers.split(",")] if reviewers.strip() else []
 
 
 def _check(budget: int, kinds: Collection[str], reviewers: Sequence[str], overlap: float) -> None:
@@ -111,7 +112,7 @@ def _check(budget: int, kinds: Collection[str], reviewers: Sequence[str], overla
     for kind in kinds:
         if kind not in ASKED:
             raise SftError(f"nothing is asked about {kind!r}; {did_you_mean(kind, ASKED, 'there are')}")
-    if not all(name.strip() for name in reviewers) or len({name.strip() for name in reviewers}) < len(reviewers):
+    if not all(name.strip() for name in reviewers) or len(set(map(person, reviewers))) < len(reviewers):
         raise SftError(f"reviewers {', '.join(reviewers)!r}: give names that tell them apart, such as --reviewers ann,bob")
     if not 0 <= overlap <= 1:
         raise SftError(f"an overlap of {overlap}: it is the share of the items that everybody gets, from 0 to 1")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
@@ -12,8 +12,8 @@ from uuid import UUID
 import orjson
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from sft_assets import files
 from sft_assets.errors import SftError
-from sft_assets.exported.folder import NAMED, sync
 from sft_assets.folder import Folder
 from sft_assets.reviews.decisions import ASIDE, OF_TWO, Decision, State, Verdict, decided
 
@@ -148,14 +148,16 @@ class Queue(_Model):
 
 def name_of(time: datetime, content: bytes) -> str:
     """A queue's name: when it was made, and the beginning of a hash."""
-    return f"{time.astimezone(UTC):%Y%m%dT%H%M%SZ}-{sha256(content).hexdigest()[:8]}"
+    return files.name_of(time, sha256(content).hexdigest()[:8])
 
 
 def names(folder: Folder) -> list[str]:
     """The queues that there are, the oldest first."""
     if not folder.queues.is_dir():
         return []
-    return sorted(path.name for path in folder.queues.iterdir() if NAMED.fullmatch(path.name) and (path / FACTS).is_file())
+    return sorted(
+        path.name for path in folder.queues.iterdir() if files.NAMED.fullmatch(path.name) and (path / FACTS).is_file()
+    )
 
 
 def save(folder: Folder, queue: Queue) -> Path:
@@ -169,12 +171,12 @@ def save(folder: Folder, queue: Queue) -> Path:
         facts = queue.model_dump(mode="json", exclude={"items"}) | {"items": len(queue.items)}
         (part / FACTS).write_bytes(orjson.dumps(facts, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
         for path in (part / FILE, part / FACTS, part):
-            sync(path)
+            files.sync(path)
         part.rename(target)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
-    sync(folder.queues)
+    files.sync(folder.queues)
     return target
 
 

@@ -274,11 +274,13 @@ def find(rows: Standing, asked: Asked) -> int:
     """Keep the rows of a kind, each once, as the temporary table `asked_as_KIND`; how many they are."""
     sql = KINDS[asked](rows)
     settled = "" if asked == "conflict" else "ANTI JOIN asked_settled AS done USING (row_id, content_hash)"
+    # what people made of a row is asked about where it is marked, dropped, in a conflict, or drawn
+    mended = "" if asked in ("conflict", "audit") else "WHERE verdict != 'kept' OR row_id NOT IN (FROM asked_mended)"
     if sql is None:
         sql = f"SELECT *, '' AS state, '' AS verdict, '' AS about, {ALONE}, 0 AS place FROM ({NO_ROWS}) WHERE false"
     rows.keep(
         f"asked_as_{asked}",
-        f"SELECT * FROM ({sql}) AS found {settled} QUALIFY row_number() OVER (PARTITION BY row_id ORDER BY place) = 1",
+        f"SELECT * FROM ({sql}) AS found {settled} {mended} QUALIFY row_number() OVER (PARTITION BY row_id ORDER BY place) = 1",
     )
     return int(rows.con.execute(f"SELECT count(*) FROM asked_as_{asked}").fetchall()[0][0])
 

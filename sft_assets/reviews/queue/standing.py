@@ -6,6 +6,7 @@
     asked_kept     ... state                                                in the last state, and not marked
     asked_nearest  row_id, evidence                                         the test item that it may be in other words
     asked_settled  row_id, content_hash, decision                           people decided about it
+    asked_mended   row_id                                                   its text is what people made of it
     asked_compared a, b                                                     contents that people compared, both ways round
 
 A row whose content is another by now than the state saw is in none of them: nobody could apply what is said of it.
@@ -22,7 +23,7 @@ import pyarrow as pa
 
 from sft_assets.arrow import uuids
 from sft_assets.errors import SftError
-from sft_assets.reviews.decisions import Decision
+from sft_assets.reviews.decisions import CHANGING, Decision
 from sft_assets.warehouse import Version
 from sft_assets.warehouse.names import literal
 from sft_assets.warehouse.versions import read_versions
@@ -116,13 +117,25 @@ class Standing:
             "decision": pa.array([d.decision for d in alone], pa.string()),
         }
         self._register("asked_settled", columns)
+        mended = [d for d in alone if d.decision in CHANGING and d.state == "combined"]
+        texts = {name: pa.array([getattr(d, name) for d in mended], pa.string()) for name in ("decision", "reviewer")}
+        columns = {
+            "row_id": uuids([d.row_id.bytes for d in mended]),
+            "content_hash": uuids([d.content_hash.bytes for d in mended]),  # the text before
+            "time": pa.array([d.at for d in mended], pa.string()),
+            **texts,
+        }
+        applied = "FROM reviewed WHERE state = 'combined'"
+        self._register(
+            "asked_mended", columns, f"SELECT DISTINCT row_id FROM given SEMI JOIN ({applied}) USING ({', '.join(columns)})"
+        )
         first = [d.content_hash.bytes for d in pairs]
         second = [d.other_hash.bytes for d in pairs if d.other_hash is not None]
         self._register("asked_compared", {"a": uuids(first + second), "b": uuids(second + first)})
 
-    def _register(self, name: str, columns: Mapping[str, pa.Array]) -> None:
+    def _register(self, name: str, columns: Mapping[str, pa.Array], sql: str = "SELECT DISTINCT * FROM given") -> None:
         self.con.register("given", pa.table(dict(columns)))
-        self.keep(name, "SELECT DISTINCT * FROM given")
+        self.keep(name, sql)
         self.con.unregister("given")
 
     def _gone(self) -> None:

@@ -1,11 +1,11 @@
 """A queue as a table for spreadsheets: D/queues/NAME/queue.csv, a line an item, with empty columns for the answers.
 
-    queue,number,row_id,content_hash,asked,about,question,choices,prompt,response,other,signals,decision,answer,why,reviewer
-    20260102T030405Z-1f0c22ab,17,9f3c...,51ab...,audit,scored arithmetic,...,'=1+1 is what?,2,,{},drop,,the sum is right,ann
+    queue,number,row_id,content_hash,asked,about,question,choices,prompt,response,other,signals,reviewers,decision,...
+    20260102T030405Z-1f0c22ab,17,9f3c...,51ab...,audit,scored arithmetic,...,'=1+1 is what?,2,,{},"ann, bob",drop,...
 
 A cell that a spreadsheet would take for a formula begins with an apostrophe (`escaped`), which whoever reads the file back
-takes away again (`unescaped`). decision: one of `choices`; answer: of an edit, the new text; why: may be empty; reviewer: who
-says so.
+takes away again (`unescaped`). reviewers: who is to answer; empty: anybody. decision: one of `choices`; answer: of an edit, the
+new text; why: may be empty; reviewer: who says so.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NAME = "queue.csv"
 ASKED_FOR = ("decision", "answer", "why", "reviewer")  # what reviewers fill in
 COLUMNS = (
     "queue", "number", "row_id", "content_hash", "asked", "about", "question", "choices", "prompt", "response", "other",
-    "signals", *ASKED_FOR,
+    "signals", "reviewers", *ASKED_FOR,
 )  # fmt: skip
 FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
@@ -70,6 +70,7 @@ def cells(item: Item) -> Iterator[str]:
     yield said(turns[-1:]) if answered else ""
     yield other
     yield orjson.dumps(item.signals, default=str).decode()
+    yield ", ".join(item.reviewers)
     yield from ("" for _ in ASKED_FOR)
 
 

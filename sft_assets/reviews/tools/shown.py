@@ -9,12 +9,12 @@ Characters that would not be seen, or would turn the text around, stand as \\u20
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sft_assets.reviews.decisions import Verdict
 from sft_assets.reviews.queue import ASKED, Item, Mark
+from sft_assets.text.hidden import HIDDEN
 
 HINTS: dict[Verdict, str] = {
     "keep": "the row is right as it is",
@@ -29,8 +29,6 @@ HOTKEYS: dict[Verdict, str] = {
     "keep": "k", "drop": "d", "review": "r", "edit": "e", "prefer_a": "a", "prefer_b": "b", "tie": "t",
 }  # fmt: skip
 OPEN, CLOSE = "⟦", "⟧"
-# controls but for ends of lines and tab, marks of direction, the byte order mark, and lone surrogates, which no JSON may hold
-UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 NOTHING = "(there is nothing to compare it with)"
 
 
@@ -89,16 +87,26 @@ def marked(text: str, marks: Iterable[Mark]) -> str:
             spans[-1] = spans[-1][0], max(stop, spans[-1][1])
         elif start < stop:
             spans.append((start, stop))
+    shown = _visible(text)
     pieces, end = [], 0
     for start, stop in spans:
-        pieces += [visible(text[end:start]), OPEN, visible(text[start:stop]), CLOSE]
+        pieces += [*shown[end:start], OPEN, *shown[start:stop], CLOSE]
         end = stop
-    return "".join([*pieces, visible(text[end:])])
+    return "".join([*pieces, *shown[end:]])
 
 
 def visible(text: str) -> str:
     """Text in which nothing is hidden."""
-    return UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return "".join(_visible(text))
+
+
+def _visible(text: str) -> list[str]:
+    """Of each character what is shown: whether it would be seen depends on its neighbours."""
+    shown = [*text]
+    for found in HIDDEN.finditer(text):
+        code = ord(found[0])
+        shown[found.start()] = f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+    return shown
 
 
 def context(item: Item) -> str:

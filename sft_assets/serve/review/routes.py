@@ -27,12 +27,14 @@ from starlette.routing import Route
 
 from sft_assets.errors import Busy, SftError
 from sft_assets.folder import Folder
-from sft_assets.reviews import importing
-from sft_assets.reviews.checking import item_of, queue_named
+from sft_assets.reviews import people
+from sft_assets.reviews.answers import importing
+from sft_assets.reviews.answers.checking import item_of, queue_named
+from sft_assets.reviews.answers.readers import DIGITS
 from sft_assets.reviews.decisions import Decision, Verdict, read
+from sft_assets.reviews.people import person, written
 from sft_assets.reviews.queue import ASKED, names
 from sft_assets.reviews.queue.item import FACTS
-from sft_assets.reviews.readers import DIGITS
 from sft_assets.serve.guard import Rules
 from sft_assets.serve.review.shown import shown
 
@@ -98,7 +100,7 @@ def state(folder: Folder, name: str, reviewer: str, rules: Rules) -> dict[str, A
         "read_only": rules.read_only,
         "queues": [_facts(folder, one) for one in reversed(there)],
         "queue": name or next(reversed(there), None),
-        "reviewer": " ".join(reviewer.split()),  # as it is recorded
+        "reviewer": written(reviewer),
         "reviewers": [],
         "items": [],
         "order": [],
@@ -109,17 +111,21 @@ def state(folder: Folder, name: str, reviewer: str, rules: Rules) -> dict[str, A
         return found
     queue, log = queue_named(folder, found["queue"]), read(folder).log
     numbers = {item.key: item.number for item in queue.items}
+    who, known = person(reviewer), people.names(log)
+    for name in (name for item in queue.items for name in item.reviewers):
+        known.setdefault(person(name), name)
     said: dict[int, Decision] = {}  # their last word, the last at the end
     for one in log:
-        if one.queue == queue.name and one.reviewer == found["reviewer"] and (number := numbers.get(one.item)) is not None:
+        if one.queue == queue.name and one.person == who and (number := numbers.get(one.item)) is not None:
             said.pop(number, None)
             said[number] = one
     return found | {
-        "reviewers": sorted({one.reviewer for one in log} | {name for item in queue.items for name in item.reviewers}),
+        "reviewer": known.get(who, written(reviewer)),  # as it was written first
+        "reviewers": sorted(known.values()),
         "items": [
             {"number": item.number, "asked": item.asked, **_said(said.get(item.number))}
             for item in queue.items
-            if not item.reviewers or found["reviewer"] in item.reviewers
+            if not item.reviewers or who in map(person, item.reviewers)
         ],
         "order": [number for number, one in said.items() if one.decision != "undo"],
     }

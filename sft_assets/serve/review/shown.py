@@ -11,7 +11,6 @@ are pieces of their own that say their names.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -19,13 +18,8 @@ import orjson
 
 from sft_assets.reviews.queue import ASKED, Item, Mark
 from sft_assets.serve.review.differences import Spans, differences
+from sft_assets.text.hidden import RUNS
 
-# controls, direction, and what is invisible; not the joiners, which belong to the spelling of Persian and of emoji, nor the
-# space without width that stands between words of Thai, Lao, Burmese and Khmer
-HIDDEN = re.compile(
-    r"(?:[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u061c\u180e\u200e\u200f\u2028-\u202e\u2060-\u2064\u2066-\u206f"
-    r"\u3164\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]|\r(?!\n)|(?<![\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff])\u200b)+"
-)
 NAMED = 3  # characters of a run that are named
 
 
@@ -142,7 +136,7 @@ def _turns(side: Side, differs: dict[int, Spans]) -> list[dict[str, Any]]:
 
 def pieces(text: str, marks: Sequence[Mark] = (), differs: Sequence[tuple[int, int]] = ()) -> list[dict[str, Any]]:
     """A text in pieces that are marked, differ, or are not to be seen, or none of it."""
-    hidden = [match.span() for match in HIDDEN.finditer(text)]
+    hidden = [match.span() for match in RUNS.finditer(text)]
     events: list[tuple[int, int, str, str]] = []
     for mark in (mark for mark in marks if mark.start < mark.stop):
         events += [(mark.start, 1, "mark", mark.why), (mark.stop, -1, "mark", mark.why)]

@@ -14,7 +14,8 @@ from uuid import UUID
 from sft_assets.errors import SftError
 from sft_assets.folder import Folder
 from sft_assets.reviews import Decision, queue
-from sft_assets.reviews.answers import Answer
+from sft_assets.reviews.answers.answer import Answer
+from sft_assets.reviews.people import written
 from sft_assets.reviews.queue import Item, Queue
 from sft_assets.reviews.queue.item import FILE
 
@@ -147,7 +148,7 @@ def named(reviewer: str) -> str:
     Raises:
         Refused: it is none.
     """
-    name = " ".join(reviewer.split())
+    name = written(reviewer)
     if not name:
         raise Refused("no reviewer", "nobody is named who says so")
     if not name.isprintable() or len(name) > NAME:

@@ -15,13 +15,12 @@ import pyarrow as pa
 
 from sft_assets.arrow import uuids
 from sft_assets.errors import SftError
-from sft_assets.reviews import Decision, Verdict
-from sft_assets.reviews.checking import Refused
+from sft_assets.reviews import Decision
+from sft_assets.reviews.answers.checking import Refused
+from sft_assets.reviews.decisions import CHANGING
 from sft_assets.reviews.selection import Stand, stands_of
 from sft_assets.warehouse import Version, Warehouse
 from sft_assets.warehouse.versions import read_versions
-
-CHANGING: tuple[Verdict, ...] = ("edit", "prefer_b")  # what they are said of has another text once it is applied
 
 
 def refusals(

@@ -21,7 +21,7 @@ from typing import Any
 import orjson
 
 from sft_assets.errors import SftError
-from sft_assets.reviews.answers import Answer
+from sft_assets.reviews.answers.answer import Answer
 from sft_assets.reviews.queue.tables import unescaped
 
 csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # the reader has a limit of its own

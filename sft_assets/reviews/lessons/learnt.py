@@ -25,12 +25,12 @@ from sft_assets.arrow import uuids
 from sft_assets.errors import SftError, did_you_mean
 from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe
-from sft_assets.reviews.agreement import Agreement, agreements, opinions, together
 from sft_assets.reviews.counting import votes
 from sft_assets.reviews.decisions import Decision, Reviews, read
-from sft_assets.reviews.precision import Stratum, strata
+from sft_assets.reviews.lessons.agreement import Agreement, agreements, opinions, together
+from sft_assets.reviews.lessons.precision import Stratum, strata
+from sft_assets.reviews.lessons.thresholds import Signal, Suggestion, suggestions
 from sft_assets.reviews.queue import load, names
-from sft_assets.reviews.thresholds import Signal, Suggestion, suggestions
 from sft_assets.warehouse import Version
 from sft_assets.warehouse.opening import to_look
 from sft_assets.warehouse.versions import read_versions

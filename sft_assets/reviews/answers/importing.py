@@ -26,9 +26,11 @@ import orjson
 from sft_assets import reviews
 from sft_assets.errors import SftError
 from sft_assets.folder import Folder, write_whole
-from sft_assets.reviews import Decision, State, counting, current
-from sft_assets.reviews.answers import Answer
-from sft_assets.reviews.checking import Queues, Refused, decided, item_of, named, time_of, verdict_of
+from sft_assets.reviews import Decision, State, counting
+from sft_assets.reviews.answers import current
+from sft_assets.reviews.answers.answer import Answer
+from sft_assets.reviews.answers.checking import Queues, Refused, decided, item_of, named, time_of, verdict_of
+from sft_assets.reviews.people import as_first_written
 from sft_assets.reviews.queue import Item
 from sft_assets.warehouse import Warehouse
 
@@ -121,10 +123,12 @@ def undo(folder: Folder, queue: str, number: int, reviewer: str, tool: str = "pa
 
 def _recorded(folder: Folder, made: Decision) -> Decision | None:
     with _turn(folder):
-        if _stands(made, counting.votes(one for one in reviews.read(folder).log if one.row_id == made.row_id)):
+        log = reviews.read(folder).log
+        if _stands(made, counting.votes(one for one in log if one.row_id == made.row_id)):
             return None
-        reviews.append(folder, [made])
-    return made
+        new = as_first_written([made], log)
+        reviews.append(folder, new)
+    return new[0]
 
 
 @contextmanager
@@ -161,7 +165,7 @@ def import_answers(
     Raises:
         SftError: it is no file of answers, or answers were refused; it names them with their places.
     """
-    from sft_assets.reviews.readers import read
+    from sft_assets.reviews.answers.readers import read
 
     tool, found = read(path)
     given = [one for one in found if not one.is_blank]
@@ -185,12 +189,13 @@ def import_answers(
     with _turn(folder):
         before = reviews.read(folder)
         new = _New.among(kept, before.log)
-        reviews.append(folder, new.made)
+        made = as_first_written(new.made, before.log)
+        reviews.append(folder, made)
         after = reviews.read(folder)
     queues = {one.item.queue for one in latest}
     return Imported(
         tool,
-        tuple(new.made),
+        tuple(made),
         new.standing,
         new.outdated,
         len(fitting) - len(latest),
@@ -244,7 +249,7 @@ def _latest(fitting: Sequence[_Fitting]) -> list[_Fitting]:
     """Of several answers of one reviewer to one item the last, by time; else by place."""
     last: dict[object, _Fitting] = {}
     for one in sorted(fitting, key=lambda one: one.made.time):
-        last[one.made.item, one.made.reviewer] = one
+        last[one.made.item, one.made.person] = one
     kept = set(map(id, last.values()))
     return [one for one in fitting if id(one) in kept]
 
@@ -260,10 +265,10 @@ class _New:
     @classmethod
     def among(cls, fitting: Sequence[_Fitting], log: Sequence[Decision]) -> _New:
         votes = counting.votes(log)
-        said = {(one.item, one.reviewer): one for one in log if one.queue}
+        said = {(one.item, one.person): one for one in log if one.queue}
         made, standing, outdated = [], 0, 0
         for one in fitting:
-            before = said.get((one.made.item, one.made.reviewer))
+            before = said.get((one.made.item, one.made.person))
             if _stands(one.made, votes):
                 standing += 1
             elif before is not None and one.has_time and one.made.time < before.time:
@@ -275,7 +280,7 @@ class _New:
 
 def _stands(made: Decision, votes: Mapping[counting.Item, Mapping[str, Decision]]) -> bool:
     """Whether it is what the reviewer said last."""
-    last = votes.get(made.item, {}).get(made.reviewer)
+    last = votes.get(made.item, {}).get(made.person)
     return last is None if made.decision == "undo" else made.is_as(last)
 
 

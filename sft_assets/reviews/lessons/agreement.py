@@ -16,6 +16,7 @@ from uuid import UUID
 
 from sft_assets.reviews.counting import Item, disputed, votes, winners
 from sft_assets.reviews.decisions import Decision
+from sft_assets.reviews.people import names
 from sft_assets.scored.judgements.statistics import Figure, alpha, kappa, share
 
 Said = Mapping[str, Decision]  # of an item: what each reviewer says
@@ -62,7 +63,7 @@ def agreements(log: Iterable[Decision]) -> tuple[Agreement, ...]:
     """The agreement in each queue of which anything was said, the oldest first."""
     log = tuple(log)
     by_queue: dict[str, dict[Item, Said]] = {}
-    for item, said in votes(log).items():
+    for item, said in _votes(log).items():
         by_queue.setdefault(item[0], {})[item] = said
     open_items = set(disputed(log))
     return tuple(_agreement(queue, items, open_items) for queue, items in sorted(by_queue.items()))
@@ -71,7 +72,13 @@ def agreements(log: Iterable[Decision]) -> tuple[Agreement, ...]:
 def together(log: Iterable[Decision]) -> Agreement:
     """The agreement over all queues."""
     log = tuple(log)
-    return _agreement("", votes(log), set(disputed(log)))
+    return _agreement("", _votes(log), set(disputed(log)))
+
+
+def _votes(log: Sequence[Decision]) -> dict[Item, Said]:
+    """What reviewers say of each item, by their names as they were written first."""
+    written = names(log)
+    return {item: {written[who]: one for who, one in said.items()} for item, said in votes(log).items()}
 
 
 def opinions(said: Said) -> dict[str, Decision]:
@@ -98,10 +105,10 @@ def _agreement(queue: str, items: Mapping[Item, Said], open_items: set[Item]) ->
 
 
 def _kappa(shared: Sequence[Said], verdicts: Sequence[str]) -> Figure | None:
-    names = sorted({name for found in shared for name in found})
-    if len(names) != 2:
+    both = sorted({name for found in shared for name in found})
+    if len(both) != 2:
         return None
-    ours, theirs = ([verdicts.index(found[name].decision) for found in shared] for name in names)
+    ours, theirs = ([verdicts.index(found[name].decision) for found in shared] for name in both)
     return kappa(ours, theirs)
 
 
