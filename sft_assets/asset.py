@@ -18,6 +18,7 @@ from datetime import timedelta
 from typing import Any
 
 import dagster as dg
+import duckdb
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 
 from sft_assets.columns import Column
@@ -132,6 +133,14 @@ def materialize(
     """
     house, code_version = warehouse(folder, recipe), asset.code_version(folder, recipe)
     progress, say = _progress(asset.name, log), _say(asset.name, log)
+    start, keep = time.monotonic(), recipe.engine.keep_versions
+
+    def write(con: duckdb.DuckDBPyConnection, fill: Callable[[Build], None], table: Table = asset.table) -> Version:
+        with Build.begin(con, table, code_version, inputs, keep, progress, say, start) as build:
+            fill(build)
+            build.notes |= {"why": why, "recipe": recipe.shown(asset.name)}  # what `sft diff` names as the cause
+        return {v.asset: v for v in read_versions(con)}[asset.name]
+
     with house.writing() as con:
         known = {v.asset: v for v in read_versions(con)}
         for parent in asset.deps:
@@ -146,22 +155,14 @@ def materialize(
             log(f"{asset.name}: up to date, version {now.number}")
             return now, False
         why = why or ["asked for again" if again else "a file that it wrote is gone"]
+        if (fill := asset.fill) is not None:
+            return write(con, lambda build: fill(build, folder, recipe)), True
 
-    start, keep = time.monotonic(), recipe.engine.keep_versions
-
-    def write(fill: Callable[[Build], None], table: Table = asset.table) -> Version:
-        with house.writing() as con:
-            with Build.begin(con, table, code_version, inputs, keep, progress, say, start) as build:
-                fill(build)
-                build.notes |= {"why": why, "recipe": recipe.shown(asset.name)}  # what `sft diff` names as the cause
-            return {v.asset: v for v in read_versions(con)}[asset.name]
-
-    if (fill := asset.fill) is not None:
-        return write(lambda build: fill(build, folder, recipe)), True
     assert asset.gather is not None
     gathered = Evidence(house, {p: known[p] for p in asset.deps if p in known}, progress, say, run=run)
     asset.gather(gathered, folder, recipe)
-    return write(gathered.store, gathered.table(asset.table)), True
+    with house.writing() as con:
+        return write(con, gathered.store, gathered.table(asset.table)), True
 
 
 def _progress(name: str, log: Callable[[str], None]) -> Callable[[int, int | None], None]:

@@ -13,6 +13,8 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,12 @@ INPUTS: Mapping[str, str] = {  # where in the data folder each lies
     "evaluation_files": "evaluations",
     **dict.fromkeys((*REVIEWS, SAID), "reviews.jsonl"),
 }
+STORAGES = (
+    "dagster._core.storage.event_log.sqlite.sqlite_event_log",
+    "dagster._core.storage.runs.sqlite.sqlite_run_storage",
+    "dagster._core.storage.schedules.sqlite.sqlite_schedule_storage",
+)
+ENGINES = 64  # that are kept; there is one for each run
 GENERATED = "# Written by `sft init` and kept right by sft; take this line out to keep your own changes.\n"
 
 
@@ -70,8 +78,31 @@ def write_instance_config(folder: Folder, home: Path) -> None:
         write_whole(path, content.encode())
 
 
+def keep_engines() -> None:
+    """Have Dagster's SQLite storages use an engine of SQLAlchemy again. They make a new one for each of the thousands of
+    statements of a run, which compiles the statement anew and asks the database what it can; none holds a connection."""
+    for name in STORAGES:
+        module = import_module(name)
+        if not hasattr(module.create_engine, "cache_info"):
+            module.create_engine = _reused(module.create_engine)
+
+
+def _reused(create_engine: Callable[..., Any]) -> Callable[..., Any]:
+    kept = lru_cache(ENGINES)(
+        lambda url, options, process: create_engine(url, **{n: dict(v) if n == "connect_args" else v for n, v in options})
+    )
+
+    def engine(url: str, **options: Any) -> Any:
+        named = ((n, tuple(sorted(v.items())) if isinstance(v, dict) else v) for n, v in sorted(options.items()))
+        return kept(url, tuple(named), os.getpid())
+
+    engine.cache_info = kept.cache_info  # type: ignore[attr-defined]
+    return engine
+
+
 def open_instance(folder: Folder) -> DagsterInstance:
     """Dagster's instance for the folder: as its dagster.yaml says, else with the defaults of `instance_config`."""
+    keep_engines()
     own, config = folder.root / "dagster.yaml", instance_config(folder)
     if own.exists():
         write_instance_config(folder, folder.root)  # the folder may have moved

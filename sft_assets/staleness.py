@@ -81,21 +81,27 @@ class Facts:
     gone: Callable[[Version], bool] = lambda version: False
 
 
-def latest_tags(instance: DagsterInstance, key: AssetKey) -> Mapping[str, str] | None:
-    """The tags of the last materialization, else of the last observation; None where there is neither."""
-    event = instance.get_latest_materialization_event(key)
-    if event and event.asset_materialization:
-        return event.asset_materialization.tags or {}
-    records = instance.fetch_observations(key, limit=1).records
-    seen = records[0].asset_observation if records else None
-    return (seen.tags or {}) if seen else None
+def latest_tags(instance: DagsterInstance, keys: Iterable[AssetKey]) -> dict[AssetKey, Mapping[str, str] | None]:
+    """The tags of the last materialization of each, else of the last observation; None where there is neither."""
+    wanted = list(keys)
+    made = {record.asset_entry.asset_key: record.asset_entry for record in instance.get_asset_records(wanted)}
+    found: dict[AssetKey, Mapping[str, str] | None] = {}
+    for key in wanted:
+        event = made[key].last_materialization if key in made else None
+        if event and event.asset_materialization:
+            found[key] = event.asset_materialization.tags or {}
+            continue
+        records = instance.fetch_observations(key, limit=1).records
+        seen = records[0].asset_observation if records else None
+        found[key] = (seen.tags or {}) if seen else None
+    return found
 
 
 def stale_causes(
     instance: DagsterInstance, graph: Graph, keys: Iterable[AssetKey] | None = None, facts: Facts = Facts()
 ) -> dict[AssetKey, list[str]]:
     """The reasons of each stale asset among `keys` (all that can be made); fresh assets are left out."""
-    tags = {key: latest_tags(instance, key) for key in graph.parents}
+    tags = latest_tags(instance, graph.parents)
     result = {}
     for key in graph.made if keys is None else keys:
         why = _recorded_causes(graph, key, tags, facts) or _missing_causes(key, tags, facts)

@@ -46,7 +46,7 @@ class Unused:
 def find(con: duckdb.DuckDBPyConnection, keep: int, compact: bool, garbage: Garbage) -> Unused:
     """Say what goes. compact: free blocks too. Leaves the temporary tables `used_contents` and `used_records`: the hashes that
     stay."""
-    versions = superfluous(read_versions(con, current=False), keep)
+    versions = superfluous(read_versions(con, current=False, reports=False), keep)
     sizes = sizes_of_tables(con)
     names = [f"{v.asset}@{v.number}" for v in versions]
     garbage.add(

@@ -445,7 +445,7 @@ class Build:
         after = self.spec.after
         if after in (None, "raw") or after not in self.parents:
             return None
-        versions = {(v.asset, v.number): v for v in read_versions(self.con, current=False)}
+        versions = {(v.asset, v.number): v for v in read_versions(self.con, current=False, reports=False)}
         todo = [self.parents[after]]
         while todo:
             version = todo.pop()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import duckdb
@@ -58,6 +59,7 @@ CREATE OR REPLACE VIEW quarantine AS
     FROM store.quarantine AS q JOIN store.current USING (asset, version)
     LEFT JOIN store.positions AS p ON p.row_id = q.record_id;
 """
+DIGEST = sha256(SCHEMA.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class Warehouse:
         with plain_words(self.path), self._connect(read_only=False) as con:
             # a quarter smaller than the default for text, and written twice as fast; compressed as it comes, not at the end
             con.execute("SET force_compression = 'zstd'; SET write_buffer_row_group_count = 1")
-            con.execute(f"BEGIN; {SCHEMA} COMMIT;")
+            _lay_out(con)
             yield con
 
     @contextmanager
@@ -131,6 +133,19 @@ class Warehouse:
         finally:
             with suppress(duckdb.Error):
                 con.close()
+
+
+def _lay_out(con: duckdb.DuckDBPyConnection) -> None:
+    """Make the schema, unless the database has it: as it is now, and not as an older release made it."""
+    with suppress(duckdb.CatalogException):
+        if con.execute("SELECT digest FROM store.schema").fetchall() == [(DIGEST,)]:
+            return
+    con.execute(f"""
+        BEGIN;
+        {SCHEMA}
+        CREATE OR REPLACE TABLE store.schema AS SELECT '{DIGEST}' AS digest;
+        COMMIT;
+    """)
 
 
 FULL = ("no space left", "file too large", "could not write", "disk full", "failed to write", "max_temp_directory_size")

@@ -42,22 +42,24 @@ class Version:
         return f"{self.table}_rows"
 
 
-def read_versions(con: duckdb.DuckDBPyConnection, current: bool = True) -> list[Version]:
-    """The versions in the database, oldest first; only the current one of each asset unless told otherwise."""
-    if not con.execute("SELECT 1 FROM duckdb_tables() WHERE schema_name = 'store' AND table_name = 'versions'").fetchall():
+def read_versions(con: duckdb.DuckDBPyConnection, current: bool = True, reports: bool = True) -> list[Version]:
+    """The versions in the database, oldest first; only the current one of each asset unless told otherwise. reports: False
+    leaves them out, as they may be large."""
+    try:
+        rows = con.execute(f"""
+            SELECT asset, version, data_version, code_version, inputs, built_on, {"report" if reports else "'{}'"}, seconds
+            FROM store.versions ORDER BY asset, version
+        """).fetchall()
+    except duckdb.CatalogException:
         return []  # a database whose first writer was killed before it wrote anything
-    only = "JOIN store.current USING (asset, version)" if current else ""
-    rows = con.execute(f"""
-        SELECT asset, version, data_version, code_version, inputs, built_on, report, seconds
-        FROM store.versions {only}
-        ORDER BY asset, version
-    """).fetchall()
+    if current:
+        rows = list({row[0]: row for row in rows}.values())  # the last of each
     return [Version(a, n, d, c, orjson.loads(i), orjson.loads(b), orjson.loads(r), s) for a, n, d, c, i, b, r, s in rows]
 
 
 def prune(con: duckdb.DuckDBPyConnection, keep: int) -> None:
     """Drop the versions that are `superfluous`."""
-    for version in superfluous(read_versions(con, current=False), keep):
+    for version in superfluous(read_versions(con, current=False, reports=False), keep):
         con.execute(f"DROP VIEW IF EXISTS {version.rows}")
         con.execute(f"DROP TABLE IF EXISTS {version.table}")
         for table in ("dropped", "edits", "quarantine", "reviewed", "versions"):
