@@ -82,21 +82,21 @@ def keep_engines() -> None:
     """Have Dagster's SQLite storages use an engine of SQLAlchemy again. They make a new one for each of the thousands of
     statements of a run, which compiles the statement anew and asks the database what it can; none holds a connection."""
     for name in STORAGES:
-        module = import_module(name)
-        if not hasattr(module.create_engine, "cache_info"):
-            module.create_engine = _reused(module.create_engine)
+        storage: Any = import_module(name)
+        if not hasattr(storage.create_engine, "kept"):
+            storage.create_engine = _kept(storage.create_engine)
 
 
-def _reused(create_engine: Callable[..., Any]) -> Callable[..., Any]:
-    kept = lru_cache(ENGINES)(
-        lambda url, options, process: create_engine(url, **{n: dict(v) if n == "connect_args" else v for n, v in options})
-    )
+def _kept(create_engine: Callable[..., Any]) -> Callable[..., Any]:
+    @lru_cache(ENGINES)
+    def made(process: int, url: str, options: tuple[tuple[str, Any], ...]) -> Any:
+        return create_engine(url, **{name: dict(value) if isinstance(value, tuple) else value for name, value in options})
 
     def engine(url: str, **options: Any) -> Any:
-        named = ((n, tuple(sorted(v.items())) if isinstance(v, dict) else v) for n, v in sorted(options.items()))
-        return kept(url, tuple(named), os.getpid())
+        named = sorted(options.items())
+        return made(os.getpid(), url, tuple((n, tuple(v.items()) if isinstance(v, dict) else v) for n, v in named))
 
-    engine.cache_info = kept.cache_info  # type: ignore[attr-defined]
+    engine.kept = made  # type: ignore[attr-defined]
     return engine
 
 
