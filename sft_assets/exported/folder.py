@@ -23,6 +23,7 @@ from sft_assets.files import NAMED, name_of, sync
 LATEST = "latest"
 PARTIAL = ".partial-"
 MANIFEST = "MANIFEST.json"
+SECONDS = len("20260102T030405Z")  # of a name, what tells when
 
 
 @contextmanager
@@ -61,8 +62,10 @@ def publish(partial: Path, content: str) -> Path:
         raise SftError(f"{link} is a folder; the name is kept for the link to the newest export: move the folder away")
     for folder, _, _ in os.walk(partial):
         sync(Path(folder))
-    while (final := exports / name_of(datetime.now(UTC), content)).exists():
-        time.sleep(0.05)  # the same content in the same second: the next second is soon
+    final = exports / name_of(datetime.now(UTC), content)
+    while any(exports.glob(f"{final.name[:SECONDS]}*")):
+        time.sleep(0.05)  # names are in the order of age: the next second is soon
+        final = exports / name_of(datetime.now(UTC), content)
     os.rename(partial, final)
     sync(exports)
     temporary = exports / f".{LATEST}{PARTIAL}{os.getpid()}"
