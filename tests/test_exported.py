@@ -956,6 +956,14 @@ def test_exports_beyond_the_number_that_the_recipe_keeps_are_deleted_oldest_firs
     assert version_of(folder).report["deleted_exports"] == [made[1]]
 
 
+def test_exports_of_one_second_have_names_in_the_order_of_their_age(tmp_path: Path) -> None:
+    made = []
+    for content in ("ffffffff", "00000000"):
+        with partial_folder(tmp_path) as partial:
+            made.append(publish(partial, content).name)
+    assert made == sorted(made)
+
+
 def test_the_export_that_latest_leads_to_is_never_deleted(tmp_path: Path) -> None:
     for name in ("20200101T000000Z-aaaaaaaa", "20200102T000000Z-bbbbbbbb", "20200103T000000Z-cccccccc"):
         (tmp_path / name).mkdir()
