@@ -155,9 +155,6 @@ class Gathered:
             ).fetchall()
         return [Chunk(row[0].bytes, row[1], tuple(row[2] or ()), *row[3:]) for row in found]
 
-    def _salted(self, salt: str) -> str:
-        return f"{self.recipe.generations.seed} {self.method} {salt}"
-
     def present(self, rows: Collection[tuple[UUID, UUID]]) -> dict[UUID, tuple[Parent, int | None]]:
         """Of rows, each by its id and the hash of its content, those that are there as they were, each with its topic."""
         ordered = sorted(rows)
@@ -170,6 +167,9 @@ class Gathered:
                 "row_id",
             )
         }
+
+    def _salted(self, salt: str) -> str:
+        return f"{self.recipe.generations.seed} {self.method} {salt}"
 
     def _parents(self, rows: Ints) -> list[Parent]:
         """Rows by their places in the index, with their texts."""

@@ -51,8 +51,7 @@ def plans(
     for name in prompts:
         own = getattr(recipe.generations.methods, name)
         wanted = numbered(METHODS[name].seeds(material.of(name), own))
-        paid = [one for one in before.get(name, ()) if one.decided or name in SPREAD]
-        found[name] = planned(wanted, paid, anywhere=own.rows is not None, as_named=name in TELLING)
+        found[name] = planned(wanted, before.get(name, ()), anywhere=own.rows is not None, as_named=name in TELLING)
     return found
 
 
@@ -110,13 +109,14 @@ def _unlike(seed: Seed, taken: set[tuple[bytes, int]]) -> Seed:
 
 def tried_before(material: Gathered, folder: Folder, prompts: Mapping[str, Mapping[str, Prompt]]) -> dict[str, list[Paid]]:
     """By method the seeds of the version before this one that could be tried again as they were: the same prompts and seed of
-    the recipe, and all that they are made from is there with the same text."""
-    rows = _rows(material, list(prompts))
+    the recipe, and all that they are made from is there with the same text. Of methods that are not in SPREAD those that people
+    decided about."""
+    decided = {of for one in reviews.read(folder).of("augmented") for of in one.subject}
+    rows = [row for row in _rows(material, list(prompts)) if row["method"] in SPREAD or row["row_id"] in decided]
     known = {name: {prompt.sha256 for prompt in of.values()} for name, of in prompts.items()}
     asked = [row for row in rows if set(orjson.loads(row["prompts"]).values()) <= known[row["method"]] and _tells_seed(row)]
     parents = material.present({pair for row in asked for pair in zip(row["parents"], row["parent_contents"], strict=True)})
     chunks = {chunk.chunk_id: chunk for chunk in material.chunks(None)} if any(row["chunk_id"] for row in asked) else {}
-    decided = {of for one in reviews.read(folder).of("augmented") for of in one.subject}
     found: dict[str, dict[Hashable, Paid]] = defaultdict(dict)
     for row in asked:
         if not all(of in parents for of in row["parents"]) or (row["chunk_id"] and row["chunk_id"].bytes not in chunks):
