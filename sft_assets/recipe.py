@@ -676,6 +676,29 @@ class Exported(Section):
         return self
 
 
+class Workers(Section):
+    """What one worker of a heavy map gets on a Ray cluster, and how many there are."""
+
+    cpus: float = Field(default=1.0, gt=0, le=1024, description="of one worker; torch computes on so many threads")
+    gpus: float = Field(default=0.0, ge=0, le=64, description="of one worker; a model is then loaded there")
+    most: int | None = Field(default=None, ge=1, le=10_000, description="workers; default: as many as the cluster has room for")
+
+
+class RayCluster(Section):
+    """A Ray cluster, and what each heavy map gets of it."""
+
+    address: str = Field(
+        default="auto", min_length=1, description="HOST:PORT; `auto`: of this machine; `local`: one for the run alone"
+    )
+    signatures: Workers = Workers()
+    scans: Workers = Workers()
+    rules: Workers = Workers()
+    likelihoods: Workers = Workers()
+    rewards: Workers = Workers()
+    embeddings: Workers = Workers()
+    calls: Workers = Workers()
+
+
 class Engine(Section):
     """How, never what: nothing here changes a result or makes anything stale."""
 
@@ -683,6 +706,12 @@ class Engine(Section):
         default="2GB", pattern=r"^\d+(\.\d+)? ?([KMGT]i?B)$", description="DuckDB's; what does not fit is spilled to disk"
     )
     threads: int | None = Field(default=None, ge=1, le=256)
+    temp_directory: str | None = Field(
+        default=None,
+        min_length=1,
+        description="where DuckDB spills to: a folder, beside the recipe if it is relative; default: .spill in the data folder",
+    )
+    ray: RayCluster | None = Field(default=None, description="run the heavy maps on a Ray cluster (extra `ray`)")
     keep_versions: int = Field(default=5, ge=1, description="versions of each state that stay in the database")
     owners: list[Annotated[str, Field(pattern=r"^(team:[\w-]+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7})$")]] = Field(
         default=["team:data"], description="who answers for the assets: e-mail addresses, or team:NAME"

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pyarrow as pa
 import pytest
 import yaml
 
 from sft_assets.arrow import messages_array, uuids
 from sft_assets.asset import materialize, told_to
+from sft_assets.engine import local
+from sft_assets.engine.local import Local
 from sft_assets.errors import LawBroken, SftError
 from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe
 from sft_assets.record import Conversation, Message
 from sft_assets.scored.rule_hits import asset as asset_module
-from sft_assets.scored.rule_hits import pool as pool_module
 from sft_assets.scored.rule_hits import rules as rules_module
 from sft_assets.scored.rule_hits import search as search_module
 from sft_assets.scored.rule_hits.asset import rule_hits, search_all
-from sft_assets.scored.rule_hits.pool import Pool
 from sft_assets.scored.rule_hits.rules import (
     CLASSES,
     Example,
@@ -493,7 +489,7 @@ def batches_of(conversations: Sequence[Conversation], rows: int) -> Iterator[pa.
 
 
 def found_by(processes: int) -> list[dict[str, Any]]:
-    results = list(search_all(list(rules().values()), batches_of(many(400), 40), processes))
+    results = list(search_all(list(rules().values()), batches_of(many(400), 40), 10**9, Local(processes)))
     assert sum(n for n, _ in results) == 400
     return [hit for _, found in results for hit in found.to_pylist()]
 
@@ -521,7 +517,7 @@ def test_few_rows_start_no_process(folder: Folder, monkeypatch: pytest.MonkeyPat
     def no(*_: Any) -> None:
         raise AssertionError("a process was started")
 
-    monkeypatch.setattr(pool_module, "Worker", no)
+    monkeypatch.setattr(local, "Process", no)
     fill(folder, [CLEAN, REFUSED])
     (version,) = make(folder, rule_hits)
     assert version.report["hits"] == {"refusal": 1}
@@ -535,49 +531,6 @@ def test_progress_is_told_by_rows(folder: Folder, monkeypatch: pytest.MonkeyPatc
     with told_to(lambda *step: told.append(step), lambda _: None):
         materialize(rule_hits, folder, Recipe.model_validate({"engine": {"threads": 2}}), {}, again=True)
     assert [step for step in told if step[0] == "rule_hits"] == [("rule_hits", n, 128) for n in (32, 64, 96, 128)]
-
-
-def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost() -> None:
-    alone = found_by(1)
-    with Pool(list(rules().values()), 2) as pool:
-        results = pool.map(batches_of(many(400), 40))
-        found = [next(results)]
-        for worker in pool.workers[:2]:
-            os.kill(worker.process.pid, signal.SIGKILL)
-        found += results
-    assert [hit for _, table in found for hit in table.to_pylist()] == alone
-    assert len(pool.workers) == 4
-    assert all(worker.process.poll() is not None for worker in pool.workers)
-
-
-@pytest.mark.timeout(60)
-def test_workers_that_are_always_killed_end_the_search_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    start = Pool._start
-
-    def doomed(self: Pool) -> pool_module.Worker:
-        worker = start(self)
-        worker.process.kill()
-        return worker
-
-    monkeypatch.setattr(Pool, "_start", doomed)
-    with pytest.raises(
-        SftError, match=r"rule_hits: a process that searched 40 rows was killed by signal 9.*engine\.threads: 1"
-    ):
-        list(search_all(list(rules().values()), batches_of(many(400), 40), 2))
-
-
-def test_what_a_worker_said_before_it_failed_is_in_the_message() -> None:
-    nameless = pa.RecordBatch.from_pydict({"nothing": pa.array([1, 2])})
-    with pytest.raises(SftError, match=r"searched 2 rows ended with code 1: KeyError"):
-        list(search_all(list(rules().values()), iter([nameless]), 2))
-
-
-def test_a_search_that_is_given_up_leaves_no_process_behind() -> None:
-    with pytest.raises(RuntimeError, match="enough"), Pool(list(rules().values()), 2) as pool:
-        for _ in pool.map(batches_of(many(400), 40)):
-            raise RuntimeError("enough")
-    assert all(worker.process.poll() is not None for worker in pool.workers)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("rule_hits")]
 
 
 SCRIPT = """
@@ -608,22 +561,3 @@ def test_processes_start_wherever_the_asset_runs(tmp_path: Path, script: str) ->
     (here / "yaml.py").write_text("raise RuntimeError('a file of the working folder was imported')", "utf-8")
     done = subprocess.run([sys.executable, path], cwd=here, capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == str(len(found_by(1))), done.stderr
-
-
-def test_a_worker_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(
-        f"import sys, time\nsys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
-        "from sft_assets.scored.rule_hits.pool import Pool\n"
-        "from sft_assets.scored.rule_hits.rules import rules\n"
-        "with Pool(list(rules().values()), 1) as pool:\n"
-        "    print(pool.workers[0].process.pid, flush=True)\n"
-        "    time.sleep(600)\n",
-        "utf-8",
-    )
-    parent = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
-    assert parent.stdout is not None
-    worker = psutil.Process(int(parent.stdout.readline()))
-    parent.kill()
-    parent.wait()
-    worker.wait(timeout=60)

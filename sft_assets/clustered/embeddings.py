@@ -24,6 +24,8 @@ import pyarrow.compute as pc
 
 from sft_assets.arrow import uuid_bytes, uuids
 from sft_assets.asset import model_evidence
+from sft_assets.engine import Engine, engine_of
+from sft_assets.engine.local import LOCAL
 from sft_assets.errors import SftError
 from sft_assets.evidence import CHUNK, Estimate, Evidence
 from sft_assets.folder import Folder
@@ -98,7 +100,8 @@ def embeddings(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
     with evidence.reading() as con:
         contents = wanted(con, evidence.rows("decontaminated"), evidence.of("rule_hits"))
     cache, hashes = Vectors(folder.embeddings), hashes_of(contents)
-    evidence.notes |= {"model": section.model, "contents": len(hashes), **embed_contents(evidence, cache, embedder, hashes)}
+    embedded = embed_contents(evidence, cache, embedder, hashes, engine_of(recipe.engine, evidence.say))
+    evidence.notes |= {"model": section.model, "contents": len(hashes), **embedded}
     if hashes:
         dimensions = len(cached_vectors(cache, embedder, hashes[:1])[0][0])
         evidence.types["vector"] = f"FLOAT[{dimensions}]"
@@ -111,29 +114,40 @@ def cache_key(embedder: Embedder) -> str:
     return f"{embedder.key} text-{TEXT_CODE}"
 
 
-def embed_contents(evidence: Evidence, cache: Vectors, embedder: Embedder, hashes: Sequence[bytes]) -> dict[str, Any]:
+def embed_contents(
+    evidence: Evidence, cache: Vectors, embedder: Embedder, hashes: Sequence[bytes], engine: Engine = LOCAL
+) -> dict[str, Any]:
     """Put into the cache the vectors of contents that are not in it; how many there were."""
-    key, seconds, read = cache_key(embedder), 0.0, 0
+    key, read = cache_key(embedder), 0
     known = cache.known(key)
     new = [content for content in hashes if content not in known]
     done = cached = len(hashes) - len(new)
     evidence.progress(done, len(hashes))
-    if new:
-        embedder.load()  # no part of the texts per second
-    for some, texts in _texts(evidence, new):
-        spoken = [index for index, text in enumerate(texts) if text.strip()]
-        if silent := sorted(set(range(len(texts))).difference(spoken)):
-            cache.put(key, [some[index] for index in silent], np.zeros((len(silent), embedder.dimensions + 1), np.float32))
-        done += len(silent)
-        start = time.monotonic()
-        for batch in embedder.compute([texts[index] for index in spoken]):
-            made = np.column_stack([batch.vectors, batch.cut.astype(np.float32)])
-            cache.put(key, [some[spoken[index]] for index in batch.indexes], made)
-            read += len(made)
-            done += len(made)
-            evidence.progress(done, len(hashes))
-        seconds += time.monotonic() - start
     notes = {"cached": cached, "embedded": len(new)}
+    if not new:
+        return notes
+    silent: list[bytes] = []
+    dimensions = 0
+
+    def groups() -> Iterator[tuple[list[bytes], list[str]]]:
+        for some, texts in _texts(evidence, new):
+            spoken = [index for index, text in enumerate(texts) if text.strip()]
+            silent.extend(some[index] for index in sorted(set(range(len(texts))).difference(spoken)))
+            for first, stop in embedder.groups([texts[index] for index in spoken]):
+                yield [some[index] for index in spoken[first:stop]], [texts[index] for index in spoken[first:stop]]
+
+    with engine.workers(embedder.job) as workers:
+        start = time.monotonic()  # to load the model is no part of the texts per second
+        for some, made in workers.map_of(groups()):
+            dimensions = made.vectors.shape[1]
+            cache.put(key, some, np.column_stack([made.vectors, made.cut.astype(np.float32)]))
+            read += len(some)
+            done += len(some)
+            evidence.progress(done, len(hashes))
+        seconds = time.monotonic() - start
+    if silent:
+        cache.put(key, silent, np.zeros((len(silent), (dimensions or embedder.dimensions) + 1), np.float32))
+        evidence.progress(len(hashes), len(hashes))
     return notes | ({"texts_per_second": round(read / max(seconds, 1e-3), 1)} if read else {})
 
 
@@ -203,7 +217,7 @@ def _texts(evidence: Evidence, hashes: Sequence[bytes]) -> Iterator[tuple[list[b
             found = con.sql(f"""
                 SELECT content_hash, {TEXT} AS text
                 FROM store.contents SEMI JOIN chunk USING (content_hash)
-                ORDER BY content_hash
+                ORDER BY strlen(text) DESC, content_hash
             """).to_arrow_table()
         yield hashes_of(found), found["text"].to_pylist()
 

@@ -14,6 +14,7 @@ from sft_assets.compiling import compiling
 from sft_assets.decontaminated import report
 from sft_assets.decontaminated.benchmarks.asset import items_in
 from sft_assets.decontaminated.overlap.scan import SHOWN, Overlap, best, evidence, leaks, warm_up
+from sft_assets.engine import engine_of
 from sft_assets.folder import Folder
 from sft_assets.recipe import Decontaminated, Recipe
 from sft_assets.reviews import applying
@@ -49,7 +50,7 @@ TABLE = Table(
     ),
 )
 TURN = "CASE WHEN rejected THEN to_json('rejected') ELSE to_json(turn) END"  # of a candidate
-BATCH = 16_384  # rows: in smaller ones threads wait for the interpreter more than they read
+BATCH = 8192  # rows: in smaller ones threads wait for the interpreter more than they read
 
 
 @state(TABLE, deps=("benchmarks", "contamination_candidates", "decontaminated_reviews"), code=2)
@@ -61,7 +62,8 @@ def decontaminated(build: Build, folder: Folder, recipe: Recipe) -> None:
     total = build.parents["deduped"].report["kept"]
     overlap = Overlap(items_in(build), section.ngram, section.coverage, total)
     batches = build.stream("SELECT row_id, messages, rejected FROM deduped", rows=BATCH)
-    found = leaks(overlap, batches, lambda done: build.progress(done, total))
+    engine = engine_of(recipe.engine, build.say)
+    found = leaks(overlap, batches, lambda done: build.progress(done, total), engine)
     if kept := {row_id.bytes for row_id in applying.apply(build, folder)}:
         build.notes["kept_by_people"] = len(kept & (found.keys() | _candidates_that_go(build, section)))
         found = {row_id: hits for row_id, hits in found.items() if row_id not in kept}

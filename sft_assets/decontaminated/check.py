@@ -23,7 +23,7 @@ from sft_assets.decontaminated.overlap.protection import Item, Owner
 from sft_assets.decontaminated.overlap.scan import Hit, Overlap, best, leaks
 from sft_assets.decontaminated.overlap.words import words
 from sft_assets.decontaminated.paraphrases.index import build
-from sft_assets.decontaminated.paraphrases.nearest import Settings, candidates
+from sft_assets.decontaminated.paraphrases.nearest import Settings, candidates_in
 from sft_assets.errors import SftError
 from sft_assets.recipe import ContaminationCandidates, Recipe
 
@@ -139,8 +139,7 @@ def _nearest(
     index, first = build(rows), 0
     settings = Settings.of(section)
     found: dict[int, Owner] = {}
-    for batch in batches(canaries):
-        some = candidates(index, batch, settings)
+    for batch, some in candidates_in(index, batches(canaries), settings):
         found |= {first + one.row: (one.benchmark, one.item_id) for one in some if one.rank == 1}
         first += batch.num_rows
     return found

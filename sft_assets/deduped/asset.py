@@ -27,6 +27,7 @@ from sft_assets.deduped.bloom import bloom_duplicates
 from sft_assets.deduped.groups import named
 from sft_assets.deduped.near import Duplicates, Read, near_duplicates, warm_up
 from sft_assets.deduped.profiles import TURNS, Profiles, bands_for, profiles
+from sft_assets.engine import Engine, engine_of
 from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe, Semantic
 from sft_assets.reviews import applying
@@ -60,6 +61,7 @@ def deduped(build: Build, folder: Folder, recipe: Recipe) -> None:
     total = build.parents["combined"].report["kept"]
     with compiling(build.say):
         warm_up()
+    engine = engine_of(recipe.engine, build.say)
     bloom = section.near and section.bloom
     passes = 2 if bloom else 1
     rows = profiles(
@@ -68,17 +70,22 @@ def deduped(build: Build, folder: Folder, recipe: Recipe) -> None:
         bands_for(section.threshold, section.permutations) if section.near and not bloom else (0, 1),
         section.permutations,
         lambda done: build.progress(done, passes * total),
+        engine,
     )
     priorities = {source.name: source.priority for source in recipe.sources}
     priority = np.array([priorities.get(name, 0) for name in rows.sources], np.int64)
     read, held = _reader(build, rows), _held(build, folder, rows)
+    spill = build.value("SELECT current_setting('temp_directory')") or None
     if bloom:
-        found = bloom_duplicates(rows, read, section, priority, lambda done: build.progress(total + done, passes * total), held)
+        told = lambda done: build.progress(total + done, passes * total)  # noqa: E731
+        found = bloom_duplicates(rows, read, section, priority, told, held, engine, spill)
     else:
         guard = section.keep_if_numbers_differ
-        found = near_duplicates(rows, read, section.compare, section.threshold, guard, priority, section.near, held=held)
+        found = near_duplicates(
+            rows, read, section.compare, section.threshold, guard, priority, section.near, held=held, engine=engine, spill=spill
+        )
     if section.semantic:
-        _compare_meaning(build, rows, found, read, section.semantic, priority, folder, held)
+        _compare_meaning(build, rows, found, read, section.semantic, priority, folder, held, engine)
     if held is not None:
         build.notes["kept_by_people"] = found.keep(np.flatnonzero(held), rows.row_id)
     _write(build, rows, found)
@@ -100,7 +107,7 @@ def _held(build: Build, folder: Folder, rows: Profiles) -> npt.NDArray[np.bool_]
 
 def _compare_meaning(
     build: Build, rows: Profiles, found: Duplicates, read: Read, section: Semantic, priority: Ints, folder: Folder,
-    held: npt.NDArray[np.bool_] | None,
+    held: npt.NDArray[np.bool_] | None, engine: Engine,
 ) -> None:  # fmt: skip
     from sft_assets.deduped.semantic import said_in, semantic_duplicates
     from sft_assets.models.embedder import Embedder
@@ -110,7 +117,7 @@ def _compare_meaning(
     texts = 2 * len(said)
     build.say(f"embedding {texts:,} texts with {section.model}; what was embedded before is in {folder.embeddings.name}")
     build.notes["semantic"] = semantic_duplicates(
-        rows, found, said, embedder, section, priority, lambda done: build.progress(done, texts), held
+        rows, found, said, embedder, section, priority, lambda done: build.progress(done, texts), held, engine
     )
 
 

@@ -20,6 +20,8 @@ import pyarrow as pa
 
 from sft_assets.deduped.near import Duplicates, Order, Read, near_duplicates
 from sft_assets.deduped.profiles import Profiles, bands_for, numbers_of, profiles, signatures
+from sft_assets.engine import Engine
+from sft_assets.engine.local import LOCAL
 from sft_assets.errors import SftError
 from sft_assets.recipe import Deduped
 
@@ -72,15 +74,17 @@ def bloom_duplicates(
     priority: Ints,
     progress: Callable[[int], None] = lambda done: None,
     held: npt.NDArray[np.bool_] | None = None,
+    engine: Engine = LOCAL,
+    spill: str | None = None,
 ) -> Duplicates:
-    """The duplicates among `rows`, whose profiles have no bands. held: as in `near_duplicates`."""
+    """The duplicates among `rows`, whose profiles have no bands. held, spill: as in `near_duplicates`."""
     exact = near_duplicates(rows, read, section.compare, section.threshold, priority=priority, near=False)
     bands = bands_for(section.threshold, section.permutations)
     seen = Seen(max(len(rows), section.bloom_rows or 0), section.bloom_false_positives, bands, section.permutations)
     if not section.bloom_confirm:
         best_first = Order(rows, priority).sorted(np.flatnonzero(exact.stays))
         for batch, some, signed in signatures(
-            _counted(read(best_first, True), progress), section.compare, section.permutations
+            _counted(read(best_first, True), progress), section.compare, section.permutations, engine
         ):
             hit = seen.add(seen.keys(signed)).any(axis=1)
             exact.unconfirmed[numbers_of(batch)[some[hit]]] = True
@@ -88,19 +92,19 @@ def bloom_duplicates(
         exact.through[went], exact.of[went], exact.exact[went], exact.unconfirmed[went] = exact.of[went], -1, False, True
         return exact
     hits = [np.zeros(0, np.uint64)]
-    for _, _, signed in signatures(_counted(read(None, False), progress), section.compare, section.permutations):
+    for _, _, signed in signatures(_counted(read(None, False), progress), section.compare, section.permutations, engine):
         keys = seen.keys(signed)
         hits.append(_salted(keys)[seen.add(keys)])
     wanted = np.unique(np.concatenate(hits))
     numbers: list[Ints] = [np.zeros(0, np.int64)]
 
     def shared() -> Iterator[pa.RecordBatch]:
-        for batch, some, signed in signatures(read(None, False), section.compare, section.permutations):
+        for batch, some, signed in signatures(read(None, False), section.compare, section.permutations, engine):
             taken = some[np.isin(_salted(seen.keys(signed)), wanted).any(axis=1)]
             numbers.append(numbers_of(batch)[taken])
             yield batch.take(pa.array(taken))
 
-    alike = profiles(shared(), section.compare, bands, section.permutations)
+    alike = profiles(shared(), section.compare, bands, section.permutations, engine=engine)
     number = np.concatenate(numbers)
     priorities = dict(zip(rows.sources, priority, strict=True))
     own = np.array([priorities[name] for name in alike.sources], np.int64)
@@ -112,6 +116,8 @@ def bloom_duplicates(
         section.keep_if_numbers_differ,
         own,
         held=None if held is None else held[number],
+        engine=engine,
+        spill=spill,
     )
     exact.take_over(number, found)
     return exact

@@ -11,6 +11,7 @@ a row that stays, and the order of the input plays no part. (Broder 1997; Leskov
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ from sft_assets.deduped.buckets import CROWDED, Band, buckets, shared_bands
 from sft_assets.deduped.groups import named
 from sft_assets.deduped.profiles import MIN_TOKENS, Compare, Profiles, bands_for, profiles, shingles_of
 from sft_assets.deduped.verify import BINS, Sets, decide, scatter, ties
+from sft_assets.engine import Engine
+from sft_assets.engine.local import LOCAL
+from sft_assets.errors import SftError
 
 BATCH = 4096  # texts: larger batches touch new memory each time
 MARGIN = 0.1  # similarities are computed down to so much under the threshold
@@ -183,12 +187,15 @@ def near_duplicates(
     near: bool = True,
     crowded: int = CROWDED,
     held: npt.NDArray[np.bool_] | None = None,
+    engine: Engine = LOCAL,
+    spill: str | None = None,
 ) -> Duplicates:
     """Every duplicate among the rows.
 
     read: for the second look at rows that share a band with another. priority: of each of `rows.sources`, the higher stays.
     near: False for exact duplicates only. crowded: so many rows of one band get finer buckets. held: rows that will be kept
-    whatever is found of them (`Duplicates.keep`): those that stay and are near them are tied to them.
+    whatever is found of them (`Duplicates.keep`): those that stay and are near them are tied to them. spill: the folder for
+    what is too much for the memory (None: the system's).
     """
     found = Duplicates.none(len(rows))
     order = Order(rows, priority)
@@ -197,7 +204,7 @@ def near_duplicates(
         if held is not None:  # a row that is equal to another has the neighbours of that one
             held = held.copy()
             held[found.of[held & found.exact]] = True
-        _near(rows, order, read, compare, threshold, keep_if_numbers_differ, crowded, found, held)
+        _near(rows, order, read, compare, threshold, keep_if_numbers_differ, crowded, found, held, engine, spill)
         went = np.flatnonzero(found.exact & (found.of[found.of] >= 0))  # equal to a row that is the near duplicate of another
         found.through[went] = found.of[went]
         found.jaccard[went] = found.jaccard[found.of[went]]
@@ -257,7 +264,7 @@ def _exact(rows: Profiles, order: Order, found: Duplicates) -> None:
 
 def _near(
     rows: Profiles, order: Order, read: Read, compare: Compare, threshold: float, keep_if_numbers_differ: bool, crowded: int,
-    found: Duplicates, held: npt.NDArray[np.bool_] | None,
+    found: Duplicates, held: npt.NDArray[np.bool_] | None, engine: Engine, spill: str | None,
 ) -> None:  # fmt: skip
     left = np.flatnonzero((found.of < 0) & (rows.tokens >= MIN_TOKENS)).astype(np.int32)
     bands = shared_bands(rows.bands, rows.kind, left)
@@ -269,7 +276,7 @@ def _near(
         return
     number = np.full(len(rows), -1, np.int32)
     number[active] = np.arange(len(active))
-    sets = Sets.of(*_shingles(rows, active, number, read(active, False), compare))
+    sets = Sets.of(*_shingles(rows, active, number, read(active, False), compare, engine, spill))
     best_first = number[order.sorted(active)].astype(np.int64)
     rank = np.empty(len(active), np.int64)
     rank[best_first] = np.arange(len(active))
@@ -294,15 +301,32 @@ def _near(
 
 
 def _shingles(
-    rows: Profiles, active: Ints, place: npt.NDArray[np.int32], batches: Iterable[pa.RecordBatch], compare: Compare
-) -> tuple[npt.NDArray[np.uint64], Ints]:
+    rows: Profiles, active: Ints, place: npt.NDArray[np.int32], batches: Iterable[pa.RecordBatch], compare: Compare,
+    engine: Engine, spill: str | None,
+) -> tuple[npt.NDArray[np.uint64], Ints]:  # fmt: skip
     """(hashes, bounds): row active[i] has the shingles hashes[bounds[i]:bounds[i + 1]]. place: of a row among the active."""
     bounds = np.concatenate([[0], np.cumsum(rows.shingles[active], dtype=np.int64)])
-    hashes: npt.NDArray[np.uint64]
-    if 8 * int(bounds[-1]) > IN_MEMORY:
-        hashes = np.memmap(tempfile.TemporaryFile(), np.uint64, "w+", shape=(int(bounds[-1]),))  # noqa: SIM115  # lives as long
-    else:
-        hashes = np.empty(int(bounds[-1]), np.uint64)
-    for numbers, counts, values in shingles_of(batches, compare):
+    number = int(bounds[-1])
+    hashes = _on_disk(number, spill) if 8 * number > IN_MEMORY else np.empty(number, np.uint64)
+    for numbers, counts, values in shingles_of(batches, compare, engine):
         scatter(values, counts, place[numbers], bounds, hashes)
     return hashes, bounds
+
+
+def _on_disk(number: int, spill: str | None) -> npt.NDArray[np.uint64]:
+    """Numbers in a file without a name: it goes with the array, or with the process.
+
+    Raises:
+        SftError: the disk is full.
+    """
+    try:
+        file = tempfile.TemporaryFile(dir=spill)  # noqa: SIM115  # lives as long as the array
+        if hasattr(os, "posix_fallocate"):  # else a full disk would show in the middle of the work, and end the process
+            os.posix_fallocate(file.fileno(), 0, 8 * number)
+        return np.memmap(file, np.uint64, "w+", shape=(number,))
+    except OSError as error:
+        raise SftError(
+            f"{spill or tempfile.gettempdir()}: deduped needs {8 * number / 1e9:,.1f} GB there, for shingles of rows that may "
+            f"be near duplicates ({error.strerror}). Free some space, or name a folder on a larger disk in the recipe: "
+            "engine: {temp_directory: FOLDER}"
+        ) from None

@@ -5,16 +5,14 @@
 
 User and assistant turns are compared, with their reasoning (or one side, by `compare`; a preference row adds its losing
 answer). Kind, label, system prompt, tools, tool calls and tool turns count for equality only. All is computed in one pass over
-the Arrow buffers of a batch, a slice of it on each core.
+the Arrow buffers of a batch, several batches at a time.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
-from itertools import pairwise
+from functools import cache, partial
 from typing import Any, Literal, NamedTuple
 
 import numba
@@ -24,7 +22,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasketch import MinHash
 
-from sft_assets.cores import cores
+from sft_assets.engine import Engine, Job
+from sft_assets.engine.local import LOCAL
 from sft_assets.text import characters
 from sft_assets.text.kernel import (
     ENDING,
@@ -81,8 +80,8 @@ class Profiles(NamedTuple):
         return guard ^ self.figures[some] if numbers else guard
 
 
-class _Slice(NamedTuple):
-    """What one call of the kernel gives, without the columns that are taken over."""
+class _Made(NamedTuple):
+    """What the kernel gives of a batch, without the columns that are taken over."""
 
     equal: Any
     prompt: Any
@@ -118,16 +117,16 @@ def profiles(
     bands: tuple[int, int],
     permutations: int,
     progress: Callable[[int], None] = lambda done: None,
+    engine: Engine = LOCAL,
 ) -> Profiles:
     """The profile of every row of `batches` (columns as TURNS has them)."""
     made: list[list[Any]] = []
     names: dict[str, int] = {}
     done = 0
-    with ThreadPoolExecutor(cores()) as pool:
-        for batch, parts in _ahead(pool, batches, compare, bands, permutations):
-            made.append(_columns(batch, parts, names))
-            done += batch.num_rows
-            progress(done)
+    for batch, some in _made(engine, batches, _Shape(compare, bands, permutations)):
+        made.append(_columns(batch, some, names))
+        done += batch.num_rows
+        progress(done)
     if not made:
         return _none(bands[0])
     whole = []
@@ -138,7 +137,7 @@ def profiles(
     return _profiles(whole, names)
 
 
-def _columns(batch: pa.RecordBatch, parts: list[_Slice], names: dict[str, int]) -> list[Any]:
+def _columns(batch: pa.RecordBatch, made: _Made, names: dict[str, int]) -> list[Any]:
     """What is known of the rows of a batch. names: of the sources so far, with their numbers."""
     row_id, kind, source, occurrence = (batch.column(name) for name in ("row_id", "kind", "source", "occurrence"))
     return [
@@ -146,7 +145,7 @@ def _columns(batch: pa.RecordBatch, parts: list[_Slice], names: dict[str, int]) 
         _codes(kind, KINDS),
         _sources(source, names),
         occurrence.to_numpy(zero_copy_only=False).astype(np.int32),
-        *(np.concatenate([part[i] for part in parts]) for i in range(8)),
+        *made[:8],
     ]
 
 
@@ -179,36 +178,30 @@ def _none(bands: int) -> Profiles:
 
 
 def profiled(
-    batches: Iterable[pa.RecordBatch], compare: Compare, bands: tuple[int, int], permutations: int
+    batches: Iterable[pa.RecordBatch], compare: Compare, bands: tuple[int, int], permutations: int, engine: Engine = LOCAL
 ) -> Iterator[tuple[Profiles, npt.NDArray[np.uint64]]]:
     """Batch by batch the profiles of its rows, and the hashes of their shingles row after row; nothing of it is held."""
     names: dict[str, int] = {}
-    with ThreadPoolExecutor(cores()) as pool:
-        for batch, parts in _ahead(pool, batches, compare, bands, permutations):
-            if parts:
-                yield _profiles(_columns(batch, parts, names), names), np.concatenate([part.shingles for part in parts])
+    for batch, made in _made(engine, batches, _Shape(compare, bands, permutations, shingles=True)):
+        if batch.num_rows:
+            yield _profiles(_columns(batch, made, names), names), made.shingles
 
 
 def signatures(
-    batches: Iterable[pa.RecordBatch], compare: Compare, permutations: int
+    batches: Iterable[pa.RecordBatch], compare: Compare, permutations: int, engine: Engine = LOCAL
 ) -> Iterator[tuple[pa.RecordBatch, npt.NDArray[np.int64], npt.NDArray[np.uint32]]]:
     """Each batch with the rows of it that have MIN_TOKENS or more, and their MinHash signatures (rows x permutations)."""
-    with ThreadPoolExecutor(cores()) as pool:
-        for batch, parts in _ahead(pool, batches, compare, (0, 1), permutations, signed=True):
-            long_enough = np.flatnonzero(np.concatenate([part.tokens for part in parts]) >= MIN_TOKENS)
-            yield batch, long_enough, np.concatenate([part.signatures for part in parts])[long_enough]
+    for batch, made in _made(engine, batches, _Shape(compare, (0, 1), permutations, signed=True)):
+        long_enough = np.flatnonzero(made.tokens >= MIN_TOKENS)
+        yield batch, long_enough, made.signatures[long_enough]
 
 
 def shingles_of(
-    batches: Iterable[pa.RecordBatch], compare: Compare
+    batches: Iterable[pa.RecordBatch], compare: Compare, engine: Engine = LOCAL
 ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.uint64]]]:
     """(numbers of some rows, how many shingles each has, their hashes row after row). Batches have a column `number`."""
-    with ThreadPoolExecutor(cores()) as pool:
-        for batch, parts in _ahead(pool, batches, compare, (0, 1), 1):
-            numbers, first = numbers_of(batch), 0
-            for part in parts:
-                yield numbers[first : first + len(part.counts)], part.counts, part.shingles
-                first += len(part.counts)
+    for batch, made in _made(engine, batches, _Shape(compare, (0, 1), 1, shingles=True)):
+        yield numbers_of(batch), made.counts, made.shingles
 
 
 def numbers_of(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
@@ -217,26 +210,24 @@ def numbers_of(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
     return numbers
 
 
-def _ahead(
-    pool: ThreadPoolExecutor,
-    batches: Iterable[pa.RecordBatch],
-    compare: Compare,
-    bands: tuple[int, int],
-    permutations: int,
-    signed: bool = False,
-) -> Iterator[tuple[pa.RecordBatch, list[_Slice]]]:
-    """Each batch with its slices; the next batch is fetched while this one is worked on."""
-    waiting: list[tuple[pa.RecordBatch, list[Future[_Slice]]]] = []
-    for batch in batches:
-        turns = Turns.of(batch, compare)
-        edges = np.linspace(0, batch.num_rows, cores() + 1).astype(int)
-        jobs = [pool.submit(_sliced, turns, a, b, bands, permutations, signed) for a, b in pairwise(edges) if a < b]
-        waiting.append((batch, jobs))
-        if len(waiting) > 1:
-            first, jobs = waiting.pop(0)
-            yield first, [job.result() for job in jobs]
-    for last, jobs in waiting:
-        yield last, [job.result() for job in jobs]
+class _Shape(NamedTuple):
+    """What is to be made of a row."""
+
+    compare: Compare
+    bands: tuple[int, int]
+    permutations: int
+    signed: bool = False  # its signature
+    shingles: bool = False  # their hashes
+
+
+def _made(engine: Engine, batches: Iterable[pa.RecordBatch], shape: _Shape) -> Iterator[tuple[pa.RecordBatch, _Made]]:
+    """Each batch with what the kernel makes of it."""
+    with engine.workers(Job("signatures", partial(_making, shape))) as workers:
+        yield from workers.map(batches)
+
+
+def _making(shape: _Shape) -> Callable[[pa.RecordBatch], _Made]:
+    return partial(_make, shape)
 
 
 # ------------------------------------------------------------------------------------------------------------ the turns
@@ -321,27 +312,29 @@ def _sources(values: Any, names: dict[str, int]) -> npt.NDArray[np.int32]:
 # ----------------------------------------------------------------------------------------------------------- the kernel
 
 
-def _sliced(turns: Turns, first: int, stop: int, bands: tuple[int, int], permutations: int, signed: bool = False) -> _Slice:
-    """The kernel over some rows of a batch."""
-    rows = stop - first
-    ends = [side.text.offsets[side.bounds[first : stop + 1]] for side in (turns.messages, turns.rejected)]
+def _make(shape: _Shape, batch: pa.RecordBatch) -> _Made:
+    """The kernel over the rows of a batch."""
+    turns, rows = Turns.of(batch, shape.compare), batch.num_rows
+    ends = [side.text.offsets[side.bounds] for side in (turns.messages, turns.rejected)]
     edges = ends[0] + ends[1]  # bytes up to each row
     room = int(edges[-1] - edges[0]) + 8 * rows
-    longest = int(np.diff(edges).max()) + 64
-    out = _Slice(
+    longest = int(np.diff(edges).max(initial=0)) + 64
+    bands, permutations = shape.bands, shape.permutations
+    out = _Made(
         np.zeros((rows, 2), np.uint64), np.zeros(rows, np.uint64), np.zeros(rows, np.uint64), np.zeros(rows, np.uint64),
         np.zeros(rows, np.int32), np.zeros(rows, np.int32), np.zeros((rows, 4), np.int32),
-        np.zeros((rows, bands[0]), np.uint32), np.zeros((rows if signed else 0, permutations), np.uint32), _scratch(room),
+        np.zeros((rows, bands[0]), np.uint32), np.zeros((rows if shape.signed else 0, permutations), np.uint32),
+        _scratch(room),
     )  # fmt: skip
     a, b = permutations_of(permutations)
     classes, lowers = characters.tables()
     n = _profile(
-        first, stop,
+        0, rows,
         turns.messages.bounds, *turns.messages.text, *turns.messages[2:],
         turns.rejected.bounds, *turns.rejected.text, *turns.rejected[2:],
         turns.kind, turns.aside, turns.calls_count, classes, lowers, a, b, bands[1], longest, *out,
     )  # fmt: skip
-    return out._replace(shingles=out.shingles[:n].copy())
+    return out._replace(shingles=out.shingles[: n if shape.shingles else 0].copy())
 
 
 _own = threading.local()

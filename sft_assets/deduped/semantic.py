@@ -20,6 +20,8 @@ import pyarrow as pa
 
 from sft_assets.deduped.near import Duplicates, Order
 from sft_assets.deduped.profiles import Profiles
+from sft_assets.engine import Engine
+from sft_assets.engine.local import LOCAL
 from sft_assets.models.embedder import Embedder
 from sft_assets.recipe import Semantic
 from sft_assets.text import normal, numbers, tokens
@@ -87,6 +89,7 @@ def semantic_duplicates(
     priority: Ints,
     progress: Callable[[int], None] = lambda done: None,
     held: npt.NDArray[np.bool_] | None = None,
+    engine: Engine = LOCAL,
 ) -> dict[str, Any]:
     """Put into `found` the semantic duplicates among the rows that stay. said: of each of them. held: rows that will be kept
     whatever is found of them; those that stay and are near them are tied to them.
@@ -95,7 +98,7 @@ def semantic_duplicates(
     """
     order = Order(rows, priority).sorted(np.flatnonzero(found.stays))
     texts = [side for row in order for side in said[int(row)]]
-    vectors = embedder.embed(texts, progress).reshape(len(order), 2, -1)
+    vectors = embedder.embed(texts, progress, engine).reshape(len(order), 2, -1)
     of = np.full(len(order), -1, np.int64)  # by place in the order, as are all numbers here
     similarity = np.ones((len(order), 2))
     guarded: set[tuple[int, int]] = set()

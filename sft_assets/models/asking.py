@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from sft_assets.engine import engine_of
 from sft_assets.evidence import Estimate, Evidence, least
 from sft_assets.folder import Folder
 from sft_assets.models.door import Calls
@@ -49,7 +50,19 @@ def open_door(
     from sft_assets.models.door import Door
 
     settings = settings_of(recipe, model)
-    return Door(folder.calls, asset, model, settings, budget, run=evidence.run, say=evidence.say, again=again, beside=beside)
+    engine = engine_of(recipe.engine, evidence.say)
+    return Door(
+        folder.calls,
+        asset,
+        model,
+        settings,
+        budget,
+        run=evidence.run,
+        say=evidence.say,
+        again=again,
+        beside=beside,
+        engine=engine,
+    )
 
 
 def known(folder: Folder, model: str, prompts: Sequence[Prompt]) -> set[bytes]:

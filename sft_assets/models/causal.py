@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sft_assets.cores import cores
+from sft_assets.cores import cores, device
 from sft_assets.models import smollm2, weights
 from sft_assets.models.chat import Chat, NotInTemplate, Tokens
 from sft_assets.recipe import EMBEDDED
@@ -113,7 +113,7 @@ class Causal:
         from transformers import AutoModelForCausalLM
 
         torch.set_num_threads(cores())
-        return weights.load(AutoModelForCausalLM, self.name, self.path, **weights.model_options()).eval()
+        return weights.load(AutoModelForCausalLM, self.name, self.path, **weights.model_options()).eval().to(device())
 
     @cached_property
     def context(self) -> int:
@@ -185,9 +185,10 @@ class Causal:
         import torch
 
         width = max(len(piece.tokens) for piece in some)
-        tokens = torch.tensor([piece.tokens + [0] * (width - len(piece.tokens)) for piece in some])
+        padded = [piece.tokens + [0] * (width - len(piece.tokens)) for piece in some]
+        tokens = torch.tensor(padded, device=self.model.device)
         places = [(row, len(piece.tokens) - piece.scored + k) for row, piece in enumerate(some) for k in range(piece.scored)]
-        rows, columns = torch.tensor(places).T
+        rows, columns = torch.tensor(places, device=self.model.device).T
         with torch.inference_mode():
             losses = self._losses_at(tokens, rows, columns).tolist()
         ends = [0]
@@ -213,7 +214,7 @@ class Causal:
         """Whether the model's logits are its output embeddings over its last hidden states: some scale or cap them."""
         import torch
 
-        tokens = torch.arange(8)[None] % int(self.model.config.get_text_config().vocab_size)
+        tokens = torch.arange(8, device=self.model.device)[None] % int(self.model.config.get_text_config().vocab_size)
         head = self.model.get_output_embeddings()
         with torch.inference_mode():
             whole = self.model(input_ids=tokens, use_cache=False).logits
@@ -228,8 +229,8 @@ def _head_losses(states: Any, weight: Any, bias: Any, targets: Any) -> Any:
     """-log p of the targets under softmax(states @ weight.T + bias), some words of the vocabulary at a time."""
     import torch
 
-    total = torch.full(targets.shape, -torch.inf)
-    chosen = torch.empty(targets.shape)
+    total = torch.full(targets.shape, -torch.inf, device=targets.device)
+    chosen = torch.empty(targets.shape, device=targets.device)
     for first in range(0, len(weight), WORDS):
         part = slice(first, first + WORDS)
         logits = torch.nn.functional.linear(states, weight[part], None if bias is None else bias[part]).float()

@@ -12,8 +12,9 @@ and of the text.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +22,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sft_assets.cores import cores
+from sft_assets.cores import cores, device
+from sft_assets.engine import Engine, Job
+from sft_assets.engine.batches import slices
+from sft_assets.engine.local import LOCAL
 from sft_assets.errors import SftError
 from sft_assets.models import packaged, weights
 from sft_assets.models.packaged import PACKAGES, STATIC
@@ -32,6 +36,7 @@ BATCH = 8  # texts of one forward pass: more are padded more, and do not fit int
 GROUP = 16 * BATCH  # texts that are computed before somebody hears of them
 LOOKED_UP = 2048  # texts at a time, where the model is a table
 NO_LIMIT = 1 << 20  # a model that says it reads more says nothing
+TOGETHER = 128 << 10  # bytes of texts of one group, unless it is a single text
 MEASURED = 1024  # texts whose tokens are counted together
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -81,7 +86,7 @@ class Embedder:
             return _static(self.path)
         dtype = {"dtype": torch.bfloat16} if weights.bf16() else {}
         try:
-            return SentenceTransformer(str(self.path), device="cpu", local_files_only=True, model_kwargs=dtype)
+            return SentenceTransformer(str(self.path), device=device(), local_files_only=True, model_kwargs=dtype)
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise SftError(f"the model {self.name!r} cannot be loaded from {self.path}: {error}") from error
 
@@ -99,27 +104,90 @@ class Embedder:
     def dimensions(self) -> int:
         return int(self.model.get_embedding_dimension())
 
-    def embed(self, texts: Sequence[str], progress: Callable[[int], None] = lambda done: None) -> Floats:
+    def embed(
+        self, texts: Sequence[str], progress: Callable[[int], None] = lambda done: None, engine: Engine = LOCAL
+    ) -> Floats:
         """The vectors of texts (texts x dimensions, float32, of length 1). Each distinct text is computed once.
 
         The cache is written as they come, so what was paid for stays.
         """
-        keys = [hashlib.blake2b(text.encode(), digest_size=16).digest() for text in texts]
+        keys = [_key(text) for text in texts]
         known = self.cache.get(self.key, keys) if self.cache else {}
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
-        wanted = sorted(missing)
         done = len(texts) - len(missing)
         progress(done)
-        for batch in self.compute([missing[key] for key in wanted]):
-            some = [wanted[index] for index in batch.indexes]
-            known |= zip(some, batch.vectors, strict=True)
-            if self.cache:
-                self.cache.put(self.key, some, batch.vectors)
+        for some, vectors in self._computed([missing], engine) if missing else ():
+            known |= zip(some, vectors, strict=True)
             done += len(some)
             progress(done)
         if not texts:
             return np.zeros((0, self.dimensions), np.float32)
         return np.stack([known[key] for key in keys])
+
+    def remember(self, texts: Iterable[Sequence[str]], engine: Engine = LOCAL) -> None:
+        """Have the vectors of texts in the cache, some after the others: of more texts than memory holds."""
+        assert self.cache is not None
+        cache = self.cache
+
+        def missing() -> Iterator[dict[bytes, str]]:
+            for some in texts:
+                by_key = {_key(text): text for text in some}
+                known = cache.get(self.key, list(by_key))
+                yield {key: text for key, text in by_key.items() if key not in known}
+
+        for _ in self._computed(missing(), engine):
+            pass
+
+    def _computed(self, missing: Iterable[Mapping[bytes, str]], engine: Engine) -> Iterator[tuple[list[bytes], Floats]]:
+        """The vectors of texts by their keys, as they come; they are in the cache by then, if there is one."""
+
+        def groups() -> Iterator[tuple[list[bytes], list[str]]]:
+            for some in missing:
+                wanted = sorted(some, key=lambda key: (-len(some[key]), key))
+                for first, stop in self.groups([some[key] for key in wanted]):
+                    yield wanted[first:stop], [some[key] for key in wanted[first:stop]]
+
+        with engine.workers(self.job) as workers:
+            for some, made in workers.map_of(groups()):
+                if self.cache:
+                    self.cache.put(self.key, some, made.vectors)
+                yield some, made.vectors
+
+    @property
+    def job(self) -> Job[Sequence[str], Batch]:
+        """The vectors of a group of texts, in their order."""
+        return Job("embeddings", partial(_loaded, self), local="here")  # torch uses every core by itself
+
+    def groups(self, texts: Sequence[str]) -> Iterator[tuple[int, int]]:
+        """(first, stop) of the texts that are one batch of the job. They stand in the order of their lengths, as those of like
+        length are padded less together."""
+        yield from slices(
+            [len(text) for text in texts], LOOKED_UP if self.is_table else GROUP, None if self.is_table else TOGETHER
+        )
+
+    @cached_property
+    def is_table(self) -> bool:
+        """Whether the model looks its vectors up: thousands of texts then take no longer than one does elsewhere."""
+        if self.name == STATIC:
+            return True
+        try:
+            modules = json.loads((self.path / "modules.json").read_text("utf-8"))
+            return any(module["type"].endswith("StaticEmbedding") for module in modules)
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _elsewhere, (self.name, self.windows, self.key)
+
+    def whole(self, texts: Sequence[str]) -> Batch:
+        """The vectors of texts, in their order."""
+        batches = list(self.compute(texts))
+        if not batches:
+            return Batch(np.zeros(0, np.int64), np.zeros((0, self.dimensions), np.float32), np.zeros(0, np.bool_))
+        indexes = np.concatenate([batch.indexes for batch in batches])
+        back = np.argsort(indexes)
+        vectors, cut = (np.concatenate([batch[i] for batch in batches])[back] for i in (1, 2))
+        return Batch(indexes[back], vectors, cut)
 
     def compute(self, texts: Sequence[str]) -> Iterator[Batch]:
         """The vectors of texts as they come, those of many tokens first; zeros for a text of none. The cache has no part in it.
@@ -187,6 +255,26 @@ class Embedder:
     def _tokens(self, texts: str | list[str], **options: Any) -> Any:
         asked = {"truncation": False, "return_attention_mask": False, "return_token_type_ids": False, "verbose": False}
         return self.model.tokenizer(texts, **asked, **options)
+
+
+def _key(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def _loaded(embedder: Embedder) -> Callable[[Sequence[str]], Batch]:
+    embedder.load()
+    return embedder.whole
+
+
+def _elsewhere(name: str, windows: int | None, key: str) -> Embedder:
+    """The same model in another process, perhaps on another machine.
+
+    Raises:
+        SftError: it is another one there.
+    """
+    embedder = Embedder(name, windows=windows)
+    weights.check_same(f"embedding model {name!r}", embedder.key, key)
+    return embedder
 
 
 def _unit(vectors: Floats) -> Floats:

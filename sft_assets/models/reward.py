@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from sft_assets.cores import cores
+from sft_assets.cores import cores, device
 from sft_assets.errors import SftError
 from sft_assets.models import weights
 from sft_assets.models.chat import Chat, NotInTemplate, Tokens
@@ -69,7 +69,7 @@ class RewardModel:
             raise SftError(
                 f"the model {self.name!r} is no reward model: its weights lack {missing[0]}, which would be made up at random"
             )
-        return model.eval()
+        return model.eval().to(device())
 
     @cached_property
     def context(self) -> int:
@@ -114,8 +114,9 @@ class RewardModel:
 
         width = max(len(written[index]) for index in batch)
         padding = [width - len(written[index]) for index in batch]
-        tokens = torch.tensor([written[i] + [self._pad or 0] * more for i, more in zip(batch, padding, strict=True)])
-        mask = torch.tensor([[1] * (width - more) + [0] * more for more in padding])
+        filled = [written[i] + [self._pad or 0] * more for i, more in zip(batch, padding, strict=True)]
+        tokens = torch.tensor(filled, device=self.model.device)
+        mask = torch.tensor([[1] * (width - more) + [0] * more for more in padding], device=self.model.device)
         with torch.inference_mode():
             logits = self.model(input_ids=tokens, attention_mask=mask).logits.float()[:, 0].tolist()
         return [

@@ -70,6 +70,19 @@ def bf16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
+def check_same(what: str, here: str, wanted: str) -> None:
+    """That a model on this machine is the one that is wanted. here, wanted: what their results depend on, as caches have it.
+
+    Raises:
+        SftError: it is another one.
+    """
+    if here != wanted:
+        raise SftError(
+            f"the {what} is not the same here ({here}) as where the run was started ({wanted}): put the same files there, "
+            "under the same name. A processor that computes in bfloat16 itself and one that does not differ too"
+        )
+
+
 def load(kind: Any, name: str, path: Path, **options: Any) -> Any:
     """`kind.from_pretrained` of a folder: an AutoTokenizer, or an AutoModel..., from what lies there and without its own code.
 

@@ -16,15 +16,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from sft_assets.asset import model_evidence
+from sft_assets.engine import engine_of
 from sft_assets.evidence import Estimate, Evidence
 from sft_assets.folder import Folder
+from sft_assets.models import weights
 from sft_assets.models.causal import STATUSES, Causal, Losses, Question
 from sft_assets.recipe import Recipe
 from sft_assets.scored.local_scores import ONE_ROW_A_CONTENT, Conversation, Results, Scored, estimate, gather
@@ -69,7 +71,8 @@ def _estimate(evidence: Evidence, folder: Folder, recipe: Recipe, bound: bool, m
 def likelihoods(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
     """Losses of each answer under a small causal model: with its prompt, without it, and of its end."""
     section, columns = recipe.likelihoods, len(Losses._fields)
-    found = gather(evidence, folder, TABLE.name, section, columns, lambda: CausalScorer(section.model))
+    engine = engine_of(recipe.engine, evidence.say)
+    found = gather(evidence, folder, TABLE.name, section, columns, lambda: CausalScorer(section.model), engine)
     table = table_of(found)
     evidence.insert(table)
     statuses = Counter(table["status"].to_pylist())
@@ -89,14 +92,36 @@ def likelihood(conditional: float, unconditional: float, end: float) -> float:
 class CausalScorer:
     """A causal model as the cache wants it: numbers of conversations."""
 
+    name = "likelihoods"
+
     def __init__(self, model: str):
         self.causal = Causal(model)
         self.key = self.causal.key
 
-    def score(self, conversations: Sequence[Conversation]) -> Iterator[Scored]:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _elsewhere, (self.causal.name, self.key)
+
+    def load(self) -> None:
+        _ = self.causal.model
+
+    def score(self, conversations: Sequence[Conversation]) -> Scored:
+        numbers, tokens = np.zeros((len(conversations), len(Losses._fields)), np.float32), 0
         for batch in self.causal.losses([Question(c.messages, c.tools) for c in conversations]):
-            numbers = np.array([_numbers(losses) for _, losses in batch.losses], np.float32)
-            yield Scored([index for index, _ in batch.losses], numbers, batch.tokens)
+            for index, losses in batch.losses:
+                numbers[index] = _numbers(losses)
+            tokens += batch.tokens
+        return Scored(numbers, tokens)
+
+
+def _elsewhere(model: str, key: str) -> CausalScorer:
+    """The same model in another process, perhaps on another machine.
+
+    Raises:
+        SftError: it is another one there.
+    """
+    scorer = CausalScorer(model)
+    weights.check_same(f"causal model {model!r}", scorer.key, key)
+    return scorer
 
 
 def _numbers(losses: Losses) -> list[float]:

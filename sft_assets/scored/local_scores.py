@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +19,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from sft_assets.arrow import uuids
+from sft_assets.engine import Engine, Job
+from sft_assets.engine.batches import slices
 from sft_assets.errors import SftError
 from sft_assets.evidence import Estimate, Evidence, least
 from sft_assets.folder import Folder
@@ -27,7 +30,8 @@ from sft_assets.record import Message, messages_of
 from sft_assets.scored.wanted import Selection, selected
 from sft_assets.warehouse.build import Law
 
-GROUP = 256  # contents that are sorted by length together: enough for even batches, and a stopped run has whole groups
+GROUP = 256  # contents that are sorted by length together: enough for even batches
+TOGETHER = 32_768  # characters of contents that are scored as one batch, unless it is a single content
 Floats = npt.NDArray[np.float32]
 
 
@@ -38,24 +42,37 @@ class Conversation:
     messages: Sequence[Message]
     tools: str | None
 
+    @property
+    def size(self) -> int:
+        """Characters, about: what is read of it takes its time by that."""
+        return sum(len(turn.content) for turn in self.messages)
+
 
 @dataclass(frozen=True)
 class Scored:
-    """A batch: indexes of conversations, a row of numbers for each, and the tokens that the model read for them."""
+    """A row of numbers for each conversation of a batch, and the tokens that the model read for them."""
 
-    indexes: Sequence[int]
     numbers: Floats
     tokens: int
 
 
 class Scorer(Protocol):
-    """A model, and what it makes of conversations. `key`: what its numbers depend on, beside the conversation."""
+    """A model, and what it makes of conversations. It can be pickled: elsewhere it is the same model, or an error.
+
+    name: of its map, as `engine.ray` of the recipe has it. key: what its numbers depend on, beside the conversation.
+    """
+
+    name: str
 
     @property
     def key(self) -> str: ...
 
-    def score(self, conversations: Sequence[Conversation]) -> Iterator[Scored]:
-        """The numbers of each conversation, batch by batch."""
+    def load(self) -> None:
+        """Read the model into memory now."""
+        ...
+
+    def score(self, conversations: Sequence[Conversation]) -> Scored:
+        """The numbers of each conversation, in their order."""
         ...
 
 
@@ -76,16 +93,21 @@ class Results:
 
 
 def gather(
-    evidence: Evidence, folder: Folder, asset: str, section: Likelihoods | Rewards, columns: int, scorer: Callable[[], Scorer]
+    evidence: Evidence,
+    folder: Folder,
+    asset: str,
+    section: Likelihoods | Rewards,
+    columns: int,
+    scorer: Callable[[], Scorer],
+    engine: Engine,
 ) -> Results:
     """Ask about the contents that are wanted, within the section's budget.
 
     asset: its name, for the words on how to go on. columns: how many numbers there are of each content. scorer: makes the
     model; it is not called where nobody is asked, so that `rows: 0` costs nothing.
     """
-    return gather_chosen(
-        evidence, folder, asset, lambda known: selected(evidence, known, section.rows), section.minutes, columns, scorer
-    )
+    choose: Callable[[Collection[bytes]], Selection] = lambda known: selected(evidence, known, section.rows)  # noqa: E731
+    return gather_chosen(evidence, folder, asset, choose, section.minutes, columns, scorer, engine)
 
 
 def gather_chosen(
@@ -96,6 +118,7 @@ def gather_chosen(
     minutes: float | None,
     columns: int,
     scorer: Callable[[], Scorer],
+    engine: Engine,
 ) -> Results:
     """The same about contents that the caller chooses. choose: gets the contents that were scored before."""
     start = time.monotonic()
@@ -103,7 +126,7 @@ def gather_chosen(
         return Results(uuids([]), np.zeros((0, columns), np.float32), {"wanted": chosen.wanted, "unscored": chosen.wanted})
     model, cache = scorer(), Vectors(folder.scores)
     chosen = choose(cache.known(model.key))
-    notes = _ask(evidence, model, cache, chosen, start + 60 * minutes if minutes else None)
+    notes = _ask(evidence, model, cache, chosen, start + 60 * minutes if minutes else None, engine)
     hashes = [value.bytes for value in chosen.contents["content_hash"].to_pylist()]
     found = cache.get(model.key, hashes)
     have = sorted(found)
@@ -137,23 +160,38 @@ def estimate(
     return Estimate(model, len(chosen.contents), chosen.new, local=True)
 
 
-def _ask(evidence: Evidence, model: Scorer, cache: Vectors, chosen: Selection, deadline: float | None) -> dict[str, Any]:
+def _ask(
+    evidence: Evidence, model: Scorer, cache: Vectors, chosen: Selection, deadline: float | None, engine: Engine
+) -> dict[str, Any]:
     """Score what is new, until the deadline."""
-    asked, tokens, start = 0, 0, time.monotonic()
+    asked, tokens = 0, 0
     evidence.progress(chosen.known, len(chosen.contents))
-    for group in evidence.contents(chosen.contents.slice(chosen.known), GROUP):
-        keys = [value.bytes for value in group["content_hash"].to_pylist()]
-        texts = zip(group["messages"].to_pylist(), group["tools"].to_pylist(), strict=True)
-        for batch in model.score([Conversation(messages_of(turns) or [], tools) for turns, tools in texts]):
-            cache.put(model.key, [keys[index] for index in batch.indexes], batch.numbers)
-            asked += len(batch.indexes)
-            tokens += batch.tokens
+
+    def batches() -> Iterator[tuple[list[bytes], list[Conversation]]]:
+        for group in evidence.contents(chosen.contents.slice(chosen.known), GROUP):
+            keys = [value.bytes for value in group["content_hash"].to_pylist()]
+            texts = zip(group["messages"].to_pylist(), group["tools"].to_pylist(), strict=True)
+            some = [Conversation(messages_of(turns) or [], tools) for turns, tools in texts]
+            order = sorted(range(len(some)), key=lambda index: (some[index].size, keys[index]))  # the short ones first
+            for first, stop in slices([some[index].size for index in order], GROUP, TOGETHER):
+                if deadline and time.monotonic() > deadline:
+                    return
+                yield [keys[index] for index in order[first:stop]], [some[index] for index in order[first:stop]]
+
+    with engine.workers(Job(model.name, partial(_loaded, model), local="here")) as workers:  # torch uses every core by itself
+        start = time.monotonic()
+        for keys, scored in workers.map_of(batches()):
+            cache.put(model.key, keys, scored.numbers)
+            asked += len(keys)
+            tokens += scored.tokens
             evidence.progress(chosen.known + asked, len(chosen.contents))
-            if deadline and time.monotonic() > deadline:
-                break
-        if deadline and time.monotonic() > deadline:
-            break
+        seconds = time.monotonic() - start
     notes: dict[str, Any] = {"cached": chosen.known, "asked": asked}
     if tokens:
-        notes["tokens_per_second"] = round(tokens / max(time.monotonic() - start, 1e-3))
+        notes["tokens_per_second"] = round(tokens / max(seconds, 1e-3))
     return notes
+
+
+def _loaded(model: Scorer) -> Callable[[Sequence[Conversation]], Scored]:
+    model.load()
+    return model.score

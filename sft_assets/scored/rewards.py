@@ -8,15 +8,17 @@ content_hash  status    reward  tokens  model
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from sft_assets.asset import model_evidence
+from sft_assets.engine import engine_of
 from sft_assets.evidence import Estimate, Evidence
 from sft_assets.folder import Folder
+from sft_assets.models import weights
 from sft_assets.models.reward import STATUSES, Reward, RewardModel
 from sft_assets.recipe import Recipe
 from sft_assets.scored.local_scores import ONE_ROW_A_CONTENT, Conversation, Results, Scored, estimate, gather
@@ -51,7 +53,8 @@ def rewards(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
     if (name := section.model) is None:
         evidence.notes |= {"model": "none", "scored": 0}
         return
-    found = gather(evidence, folder, TABLE.name, section, len(Reward._fields), lambda: RewardScorer(name))
+    engine = engine_of(recipe.engine, evidence.say)
+    found = gather(evidence, folder, TABLE.name, section, len(Reward._fields), lambda: RewardScorer(name), engine)
     table = table_of(found, name)
     evidence.insert(table)
     statuses = Counter(table["status"].to_pylist())
@@ -62,14 +65,36 @@ def rewards(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
 class RewardScorer:
     """A reward model as the cache wants it: numbers of conversations."""
 
+    name = "rewards"
+
     def __init__(self, model: str):
         self.model = RewardModel(model)
         self.key = self.model.key
 
-    def score(self, conversations: Sequence[Conversation]) -> Iterator[Scored]:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _elsewhere, (self.model.name, self.key)
+
+    def load(self) -> None:
+        _ = self.model.model
+
+    def score(self, conversations: Sequence[Conversation]) -> Scored:
+        numbers, tokens = np.zeros((len(conversations), len(Reward._fields)), np.float32), 0
         for batch in self.model.rewards([(c.messages, c.tools) for c in conversations]):
-            numbers = np.array([(STATUSES.index(r.status), r.reward, r.tokens) for _, r in batch], np.float32)
-            yield Scored([index for index, _ in batch], numbers, sum(r.tokens for _, r in batch if r.status == "scored"))
+            for index, one in batch:
+                numbers[index] = STATUSES.index(one.status), one.reward, one.tokens
+                tokens += one.tokens if one.status == "scored" else 0
+        return Scored(numbers, tokens)
+
+
+def _elsewhere(model: str, key: str) -> RewardScorer:
+    """The same model in another process, perhaps on another machine.
+
+    Raises:
+        SftError: it is another one there.
+    """
+    scorer = RewardScorer(model)
+    weights.check_same(f"reward model {model!r}", scorer.key, key)
+    return scorer
 
 
 def table_of(found: Results, model: str) -> pa.Table:

@@ -27,6 +27,7 @@ from rich.table import Table
 
 from sft_assets.arrow import messages_array, uuids
 from sft_assets.cores import cores
+from sft_assets.engine.local import Local
 from sft_assets.record import Conversation, Message, content_hash
 from sft_assets.scored.rule_hits.asset import BATCH, search_all
 from sft_assets.scored.rule_hits.rules import rules
@@ -75,7 +76,7 @@ def compare(count: int) -> None:
     patterns: list[re.Pattern[str]] = [pattern for rule in chosen for pattern in rule.compiled("patterns")]
 
     def ours(processes: int) -> int:
-        return sum(len(found) for _, found in search_all(chosen, ready, processes))
+        return sum(len(found) for _, found in search_all(chosen, ready, 10**9, Local(processes)))
 
     def plain() -> int:
         return sum(1 for pattern in patterns for text in texts if pattern.search(text))

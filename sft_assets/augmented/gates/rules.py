@@ -15,10 +15,10 @@ import pyarrow as pa
 from sft_assets.arrow import uuids
 from sft_assets.augmented.candidate import Fall
 from sft_assets.augmented.gates.gate import Found, ids_of
-from sft_assets.cores import cores
+from sft_assets.engine.local import Local
 from sft_assets.recipe import RuleHits
 from sft_assets.scored.decision import Policy, Signals, decide
-from sft_assets.scored.rule_hits.asset import BATCH, ENOUGH, search_all
+from sft_assets.scored.rule_hits.asset import BATCH, search_all
 from sft_assets.scored.rule_hits.rules import actions, check_names, chosen
 
 Hit = dict[str, Any]  # rule, turn, start, stop, matched
@@ -36,7 +36,7 @@ class Rules:
         check_names(section.actions, f"{place}: rule_hits.actions")
         by_rule, self.rules = actions(section.actions), {rule.name: rule for rule in chosen(section.skip)}
         self.policy = Policy({name: by_rule[name] for name in self.rules})
-        self.processes = threads or cores()
+        self.engine = Local(threads)  # generated rows are few: not worth a cluster's while
 
     def found(self, rows: pa.Table) -> Found:
         """What falls for the most telling of the rules that drop it; what rules want reviewed is marked with them."""
@@ -59,8 +59,8 @@ class Rules:
         found: dict[int, list[Hit]] = defaultdict(list)
         numbers = uuids([number.to_bytes(16, "big") for number in range(len(rows))])
         contents = pa.table({"content_hash": numbers, "messages": rows["messages"], "tools": rows["tools"]})
-        processes = self.processes if len(rows) >= ENOUGH else 1
-        for _, hits in search_all(list(self.rules.values()), contents.combine_chunks().to_batches(BATCH), processes):
+        batches = contents.combine_chunks().to_batches(BATCH)
+        for _, hits in search_all(list(self.rules.values()), batches, len(rows), self.engine):
             by_row = zip(hits["content_hash"].combine_chunks().storage.to_pylist(), hits.to_pylist(), strict=True)
             for number, hit in by_row:
                 found[int.from_bytes(number, "big")].append(hit)

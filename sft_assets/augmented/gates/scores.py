@@ -24,6 +24,7 @@ from sft_assets.clustered.descriptors.asset import TABLE as DESCRIPTORS
 from sft_assets.clustered.descriptors.questions import questions_version
 from sft_assets.clustered.descriptors.style import describe
 from sft_assets.clustered.embeddings import cached_vectors, embed_contents, hashes_of, places_of, read_vectors
+from sft_assets.engine import engine_of
 from sft_assets.evidence import Estimate, Evidence
 from sft_assets.folder import Folder
 from sft_assets.models.asking import label, open_door
@@ -174,6 +175,7 @@ def _likelihoods(evidence: Evidence, folder: Folder, recipe: Recipe, contents: p
     found = gather_chosen(
         evidence, folder, TABLE.name, lambda known: _chosen(contents, known), recipe.generation_scores.minutes,
         len(Losses._fields), lambda: CausalScorer(recipe.likelihoods.model),
+        engine_of(recipe.engine, evidence.say),
     )  # fmt: skip
     for row in likelihood_table(found).to_pylist():
         content = row["content_hash"].bytes
@@ -219,7 +221,7 @@ def _rewards(evidence: Evidence, folder: Folder, recipe: Recipe, contents: pa.Ta
     columns["reward_status"] |= dict.fromkeys(hashes, UNSCORED)
     found = gather_chosen(
         evidence, folder, TABLE.name, lambda known: _chosen(contents, known), recipe.generation_scores.minutes,
-        len(Reward._fields), lambda: RewardScorer(model),
+        len(Reward._fields), lambda: RewardScorer(model), engine_of(recipe.engine, evidence.say),
     )  # fmt: skip
     for row in reward_table(found, model).to_pylist():
         columns["reward_status"][row["content_hash"].bytes] = row["status"]
@@ -239,7 +241,7 @@ def _places(evidence: Evidence, folder: Folder, recipe: Recipe, contents: pa.Tab
     if not len(known) or not len(topics):
         return
     embedder, cache, hashes = Embedder(name, windows=recipe.embeddings.windows), Vectors(folder.embeddings), hashes_of(contents)
-    embed_contents(evidence, cache, embedder, hashes)
+    embed_contents(evidence, cache, embedder, hashes, engine_of(recipe.engine, evidence.say))
     vectors, _ = cached_vectors(cache, embedder, hashes)
     at = places_of(known, topics["content_hash"].combine_chunks())
     of = np.where(at >= 0, topics["topic"].to_numpy()[at], -1).astype(np.int64)

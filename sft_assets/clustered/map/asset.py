@@ -30,6 +30,7 @@ from sft_assets.clustered.projection.umap_layout import placed
 from sft_assets.clustered.texts import texts_of
 from sft_assets.clustered.topics.hierarchy import NOISE
 from sft_assets.clustered.topics.placing import vote
+from sft_assets.engine import engine_of
 from sft_assets.evidence import Evidence
 from sft_assets.folder import Folder, write_whole
 from sft_assets.models.embedder import Embedder
@@ -193,7 +194,7 @@ def _embedded(evidence: Evidence, folder: Folder, recipe: Recipe, hashes: list[b
     section = recipe.embeddings
     assert section.model is not None
     embedder, cache = Embedder(section.model, windows=section.windows), Vectors(folder.embeddings)
-    embed_contents(evidence, cache, embedder, hashes)
+    embed_contents(evidence, cache, embedder, hashes, engine_of(recipe.engine, evidence.say))
     return cached_vectors(cache, embedder, hashes)[0]
 
 

@@ -47,17 +47,27 @@ class Runs(NamedTuple):
             yield text, item, [tuple(row[2:]) for row in some]
 
 
+class Found(NamedTuple):
+    """What texts share with an index. grams: of the index, that stand in so many of the texts (`counts`); those in which a
+    whole item stands do not count."""
+
+    runs: Runs
+    grams: Ints
+    counts: npt.NDArray[np.int32]
+
+
 class Matcher:
-    """An index with what each thread needs to read texts against it. `frequency` counts texts in which an anchor stands."""
+    """An index with what each thread needs to read texts against it."""
 
     def __init__(self, index: Index):
         self.index = index
         self._own = threading.local()
-        self._states: list[_State] = []
-        self._lock = threading.Lock()
 
-    def find(self, texts: Any) -> Runs:
-        """The runs of a string array. May be called from several threads."""
+    def __reduce__(self) -> tuple[type[Matcher], tuple[Index]]:
+        return Matcher, (self.index,)  # elsewhere there are other threads
+
+    def find(self, texts: Any) -> Found:
+        """What a string array shares with the index. May be called from several threads."""
         strings = Strings.of(casefolded(texts))
         state = self._state(int(np.diff(strings.offsets).max(initial=0)) + 64)
         classes, lowers = characters.tables()
@@ -73,21 +83,15 @@ class Matcher:
                 break
             if n == 0:  # one text with more runs than there is room for
                 state.runs = np.empty((4 * len(state.runs), 7), np.int32)
-        return Runs(*np.ascontiguousarray(np.concatenate(parts).T))
-
-    def frequency(self) -> Ints:
-        """Texts that hold each gram of the index, so far; those in which a whole item stands do not count."""
-        total = np.zeros(self.index.grams, np.int64)
-        for state in self._states:
-            total += state.frequency
-        return total
+        grams = np.flatnonzero(state.frequency)
+        counts = state.frequency[grams]
+        state.frequency[grams] = 0
+        return Found(Runs(*np.ascontiguousarray(np.concatenate(parts).T)), grams, counts)
 
     def _state(self, longest: int) -> _State:
         state: _State | None = getattr(self._own, "state", None)
         if state is None:
             state = self._own.state = _State(self.index)
-            with self._lock:
-                self._states.append(state)
         state.room_for(longest)
         return state
 
@@ -98,7 +102,7 @@ class _State:
     def __init__(self, index: Index):
         texts = len(index.bounds) - 1
         self.seen = np.zeros(index.grams, np.int32)  # the text in which a gram was seen last
-        self.frequency = np.zeros(index.grams, np.int32)
+        self.frequency = np.zeros(index.grams, np.int32)  # texts of this call that a gram is in
         self.stamp = np.zeros(texts, np.int32)  # the text in which an item's text was met last, and there:
         self.end = np.zeros(texts, np.int32)  # where its last run ends
         self.matched = np.zeros(texts, np.int32)  # words in runs

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from copy import copy
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -20,9 +20,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from sft_assets.cores import cores
 from sft_assets.decontaminated.overlap import index as indexing
-from sft_assets.decontaminated.overlap.matching import Matcher, Runs
+from sft_assets.decontaminated.overlap.matching import Found, Matcher
 from sft_assets.decontaminated.overlap.protection import (
     BUT_FOR_A_WORD,
     PASSAGE,
@@ -42,6 +41,8 @@ from sft_assets.decontaminated.overlap.protection import (
 from sft_assets.decontaminated.overlap.surroundings import Sides, Text, bounded
 from sft_assets.decontaminated.overlap.tiers import TIERS, Part, Run, Shared, owners_of, same_question, shared, tier_of
 from sft_assets.decontaminated.overlap.turns import Turns, numbered
+from sft_assets.engine import Engine, Job
+from sft_assets.engine.local import LOCAL
 
 Ints = npt.NDArray[np.int64]
 FEWEST_ROWS, ROWS_PER = 10, 2000  # a 3-gram is frequent in more than 10 rows, or 1 in 2,000
@@ -90,6 +91,7 @@ class Overlap:
         self.matcher = Matcher(self.index)
         self.waiting: dict[Any, list[tuple[Part, _Place]]] = defaultdict(list)
         self.rows = 0
+        self.frequency = np.zeros(self.index.grams, np.int64)  # texts read that hold each gram, but for whole items
         self._let_go_at = WAITING
         self._frozen: npt.NDArray[np.bool_] | None = None
         self._anchors = _by_text(self.index, len(self.sought))
@@ -109,7 +111,7 @@ class Overlap:
     def unread(self) -> Overlap:
         """The same items, of which no row was read; what is frozen stays so."""
         twin = copy(self)
-        twin.matcher, twin.waiting, twin.rows = Matcher(self.index), defaultdict(list), 0
+        twin.waiting, twin.rows, twin.frequency = defaultdict(list), 0, np.zeros_like(self.frequency)
         return twin
 
     def why_unprotected(self) -> defaultdict[str, Counter[str]]:
@@ -121,31 +123,21 @@ class Overlap:
 
     # ------------------------------------------------------------------------------------------------------- a pass
 
-    def read(self, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, list[Hit]]]:
+    def read(self, batches: Iterable[pa.RecordBatch], engine: Engine = LOCAL) -> Iterator[tuple[int, list[Hit]]]:
         """(rows of a batch, its whole items) batch by batch; batches have row_id, messages and rejected."""
-        with ThreadPoolExecutor(cores()) as pool:
-            waiting: list[tuple[Turns, list[Any]]] = []
-            for batch in batches:
-                turns = Turns.of(batch)
-                jobs = []
-                for column in turns.columns:
-                    edges = np.linspace(0, len(column.texts), cores() + 1).astype(int)
-                    jobs.append([(a, pool.submit(self.matcher.find, column.texts[a:b])) for a, b in pairwise(edges) if a < b])
-                waiting.append((turns, jobs))
-                if len(waiting) > 1:
-                    yield self._judged(*waiting.pop(0))
-            for turns, jobs in waiting:
-                yield self._judged(turns, jobs)
+        with engine.workers(Job("scans", partial(_finding, self.matcher))) as workers:
+            texts = ((turns, [column.texts for column in turns.columns]) for turns in map(Turns.of, batches))
+            for turns, found in workers.map_of(texts):
+                yield self._judged(turns, found)
 
-    def _judged(self, turns: Turns, jobs: list[Any]) -> tuple[int, list[Hit]]:
+    def _judged(self, turns: Turns, found: list[Found]) -> tuple[int, list[Hit]]:
         self.rows += turns.rows
         pairs: dict[int, list[_Pair]] = defaultdict(list)
-        for column, parts in enumerate(jobs):
-            for first, job in parts:
-                runs: Runs = job.result()
-                for text, item, some in runs.by_pair():
-                    place = turns.columns[column].place(first + text)
-                    pairs[place.row].append(_Pair(item, place, some))
+        for column, (runs, grams, counts) in zip(turns.columns, found, strict=True):
+            self.frequency[grams] += counts
+            for text, item, some in runs.by_pair():
+                place = column.place(text)
+                pairs[place.row].append(_Pair(item, place, some))
         hits = []
         for row in sorted(pairs):
             hits += self._row(turns, row, pairs[row])
@@ -219,7 +211,7 @@ class Overlap:
         if self._frozen is not None:
             return self._frozen
         most = max(FEWEST_ROWS, (self.total or self.rows) // ROWS_PER)
-        return self.matcher.frequency() <= most
+        return self.frequency <= most
 
     def parts(self) -> Iterator[Hit]:
         """The parts of items that make a leak, once all rows are read."""
@@ -265,13 +257,20 @@ def _named(
     )  # fmt: skip
 
 
+def _finding(matcher: Matcher) -> Callable[[list[Any]], list[Found]]:
+    return lambda columns: [matcher.find(texts) for texts in columns]
+
+
 def leaks(
-    overlap: Overlap, batches: Iterable[pa.RecordBatch], progress: Callable[[int], None] = lambda done: None
+    overlap: Overlap,
+    batches: Iterable[pa.RecordBatch],
+    progress: Callable[[int], None] = lambda done: None,
+    engine: Engine = LOCAL,
 ) -> dict[bytes, list[Hit]]:
     """The hits of each row that has any, by row_id, in the order of the ids: one pass over the batches."""
     found: dict[bytes, list[Hit]] = defaultdict(list)
     done = 0
-    for rows, hits in overlap.read(batches):
+    for rows, hits in overlap.read(batches, engine):
         for hit in hits:
             found[hit.row].append(hit)
         done += rows

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -20,8 +21,9 @@ from sft_assets.decontaminated.benchmarks.asset import items_in
 from sft_assets.decontaminated.benchmarks.items import FIELDS
 from sft_assets.decontaminated.paraphrases.index import Index
 from sft_assets.decontaminated.paraphrases.index import build as indexed
-from sft_assets.decontaminated.paraphrases.meaning import Meanings
-from sft_assets.decontaminated.paraphrases.nearest import Candidate, Settings, candidates, warm_up
+from sft_assets.decontaminated.paraphrases.meaning import Meanings, asked
+from sft_assets.decontaminated.paraphrases.nearest import Candidate, Settings, candidates_in, warm_up
+from sft_assets.engine import Engine, engine_of
 from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe
 from sft_assets.warehouse.build import Build, Law, Table
@@ -62,12 +64,13 @@ def contamination_candidates(build: Build, folder: Folder, recipe: Recipe) -> No
         warm_up()
     items = list(items_in(build))
     index = indexed(items)
-    meanings = _meanings(build, folder, index, items, section.embeddings) if section.embeddings else None
+    engine = engine_of(recipe.engine, build.say)
+    meanings = _meanings(build, folder, index, items, section.embeddings, engine) if section.embeddings else None
     settings = Settings.of(section)
     counts: Counter[str] = Counter()
     rows, done, total = 0, 0, build.parents["deduped"].report["kept"]
-    for batch in build.stream("SELECT row_id, messages, rejected FROM deduped", rows=BATCH) if items else ():
-        found = candidates(index, batch, settings, meanings)
+    batches = build.stream("SELECT row_id, messages, rejected FROM deduped", rows=BATCH) if items else ()
+    for batch, found in candidates_in(index, batches, settings, meanings, engine):
         counts.update(one.benchmark for one in found if one.rank == 1)
         rows += sum(one.rank == 1 for one in found)
         build.insert(_table(batch.column("row_id"), found))
@@ -76,12 +79,19 @@ def contamination_candidates(build: Build, folder: Folder, recipe: Recipe) -> No
     build.notes |= {"rows": rows, "rows_by_benchmark": dict(sorted(counts.items())), "sample_candidates": _sample(build)}
 
 
-def _meanings(build: Build, folder: Folder, index: Index, items: list[tuple[str, str, str, str]], model: str) -> Meanings:
+def _meanings(
+    build: Build, folder: Folder, index: Index, items: list[tuple[str, str, str, str]], model: str, engine: Engine
+) -> Meanings:
+    """The items' questions as vectors; those of the rows' user turns are in the cache then."""
     from sft_assets.models.embedder import Embedder
 
     questions = {(benchmark, item_id): text for benchmark, item_id, name, text in items if name == "question"}
     build.say(f"embedding {len(questions):,} questions and every user turn with {model}; what was embedded before is kept")
-    return Meanings(index, [questions[owner] for owner in index.items], Embedder(model, folder.embeddings))
+    embedder = Embedder(model, folder.embeddings)
+    asking = (asked(batch.column("messages"))[2] for batch in build.stream("SELECT messages FROM deduped", rows=BATCH))
+    asked_of = [questions[owner] for owner in index.items]
+    embedder.remember(chain([asked_of], asking), engine)
+    return Meanings(index, asked_of, embedder)
 
 
 def _table(row_id: pa.Array, found: list[Candidate]) -> pa.Table:

@@ -15,8 +15,8 @@ only those are compared exactly.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,12 +25,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sft_assets.arrow import MESSAGES
-from sft_assets.cores import cores
 from sft_assets.decontaminated.benchmarks.items import FIELDS
 from sft_assets.decontaminated.paraphrases.index import Index, Lookup, build
 from sft_assets.decontaminated.paraphrases.kernel import RANKS, compare_rows, room_for
 from sft_assets.decontaminated.paraphrases.meaning import Meanings, Meant
 from sft_assets.decontaminated.paraphrases.terms import known_words
+from sft_assets.engine import Engine, Job
+from sft_assets.engine.local import LOCAL
 from sft_assets.recipe import ContaminationCandidates
 from sft_assets.text import characters
 from sft_assets.text.kernel import Strings, composed
@@ -132,7 +133,29 @@ def candidates(
     batch: columns messages and rejected, as the state tables have them. Content and reasoning of every turn are read. meanings:
     a row whose nearest item by embeddings is near enough, with numbers that agree, is a candidate too.
     """
-    near = nearest(index, batch)
+    return _flagged(index, batch, nearest(index, batch), settings, meanings)
+
+
+def candidates_in(
+    index: Index,
+    batches: Iterable[pa.RecordBatch],
+    settings: Settings = Settings(),
+    meanings: Meanings | None = None,
+    engine: Engine = LOCAL,
+) -> Iterator[tuple[pa.RecordBatch, list[Candidate]]]:
+    """Each batch with its `candidates`."""
+    with engine.workers(Job("scans", partial(_nearing, index.lookup))) as workers:
+        for batch, near in workers.map(batches):
+            yield batch, _flagged(index, batch, near, settings, meanings)
+
+
+def _nearing(lookup: Lookup) -> Callable[[pa.RecordBatch], Nearest]:
+    return partial(_nearest, lookup)
+
+
+def _flagged(
+    index: Index, batch: pa.RecordBatch, near: Nearest, settings: Settings, meanings: Meanings | None
+) -> list[Candidate]:
     by_words = (near.item[:, 0] >= 0) & flagged(near.score[:, 0], near.margin[:, 0], near.figures[:, 0], settings)
     meant = meanings.nearest(batch, settings.similarity, settings.numbers) if meanings else {}
     made = []
@@ -184,17 +207,22 @@ def _with_meaning(index: Index, meant: Meant, row: int, turns: list[Any], some: 
 
 def nearest(index: Index, batch: pa.RecordBatch) -> Nearest:
     """The nearest items of each row of a batch, whether they are near or not (columns as `candidates` reads them)."""
+    return _nearest(index.lookup, batch)
+
+
+def _nearest(lookup: Lookup, batch: pa.RecordBatch) -> Nearest:
     rows, shape = batch.num_rows, (batch.num_rows, RANKS)
     out = Nearest(
         np.full(shape, -1, np.int32), np.zeros(shape, np.float32), np.zeros(shape, np.float32),
         np.zeros((*shape, len(FIELDS)), np.float32), np.full(shape, -1, np.int32), np.zeros((*shape, 3), np.int32),
     )  # fmt: skip
-    if not rows or not len(index.lookup.item):
+    if not rows or not len(lookup.item):
         return out
     messages, rejected = (_side(batch.column(name)) for name in ("messages", "rejected"))
-    edges = [edge for edge in pairwise(np.linspace(0, rows, cores() + 1).astype(int)) if edge[0] < edge[1]]
-    with ThreadPoolExecutor(cores()) as pool:
-        list(pool.map(lambda edge: _slice(index.lookup, messages, rejected, edge[0], edge[1], out), edges))
+    text = messages.offsets[messages.bounds] + rejected.offsets[rejected.bounds]
+    turns = np.diff(messages.bounds) + np.diff(rejected.bounds)
+    room = room_for(int(np.diff(text).max()) + 8, int(turns.max()) + 1, lookup)
+    compare_rows(0, rows, messages, rejected, *characters.tables(), *known_words(), lookup, room, out)
     return out
 
 
@@ -208,14 +236,6 @@ def _side(column: Any) -> Side:
         content = pc.binary_join_element_wise(reasoning, pc.fill_null(content, ""), "\n", null_handling="skip")
     asks = pc.invert(pc.is_in(role, pa.array(REPLIES))).to_numpy(zero_copy_only=False)
     return Side(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64), *Strings.of(composed(content)), asks)
-
-
-def _slice(lookup: Lookup, messages: Side, rejected: Side, first: int, stop: int, out: Nearest) -> None:
-    """The kernel over some rows of a batch."""
-    text = messages.offsets[messages.bounds[first : stop + 1]] + rejected.offsets[rejected.bounds[first : stop + 1]]
-    turns = np.diff(messages.bounds[first : stop + 1]) + np.diff(rejected.bounds[first : stop + 1])
-    room = room_for(int(np.diff(text).max()) + 8, int(turns.max()) + 1, lookup)
-    compare_rows(first, stop, messages, rejected, *characters.tables(), *known_words(), lookup, room, out)
 
 
 def warm_up() -> None:

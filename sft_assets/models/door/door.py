@@ -8,6 +8,7 @@ The caller's iterator is consumed in the caller's thread, and only as far ahead 
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,12 +21,15 @@ from threading import Thread
 from types import TracebackType
 from typing import Any
 
+from sft_assets.engine import Engine, Workers
+from sft_assets.engine.local import LOCAL, Local
 from sft_assets.errors import SftError
 from sft_assets.models.door.call import Call, Reply
 from sft_assets.models.door.calls import Calls, Entry, Writer
 from sft_assets.models.door.caps import Caps, Spent
 from sft_assets.models.door.endpoint import Endpoint
-from sft_assets.models.door.retry import Patience
+from sft_assets.models.door.post import Body, posting
+from sft_assets.models.door.retry import Patience, Problem
 from sft_assets.models.door.session import Session
 from sft_assets.models.door.throttle import Over, Throttle
 from sft_assets.recipe import EMBEDDED, Budget, ModelSettings
@@ -40,6 +44,7 @@ class Door:
     path: of the cache, D/calls.sqlite. asset: whose ledger it is, and whose name messages say. caps: of this run; its `rows`
     are the caller's concern. endpoint: where the model answers; default: the embedded server for `embedded`, started with the
     first call that is not known, else what the environment says. again: the command that goes on, for messages.
+    engine: sends the requests.
 
     Raises:
         SftError: the cache is damaged; there is no address or key; the endpoint does not answer, or turns every request down.
@@ -58,7 +63,9 @@ class Door:
         patience: Patience | None = None,
         again: str = "",
         beside: Sequence[Spent] = (),
+        engine: Engine = LOCAL,
     ):
+        self.engine = engine
         self.calls, self.asset, self.model, self.say, self.endpoint = Calls(path), asset, model, say, endpoint
         self.settings, self.caps, self.patience = settings or ModelSettings(), caps or Budget(), patience or Patience()
         self.run, self.again = run or uuid.uuid4().hex, again or f"sft run --again {asset}"
@@ -173,13 +180,17 @@ class Door:
         if self._asker is None:
             endpoint = self.endpoint or self._find_endpoint()
             self._stack.enter_context(endpoint.clean_logs())
-            self._asker = _Asker(self, endpoint, self._finished)
+            own = self.model != EMBEDDED or isinstance(self.engine, Local) or self.endpoint is not None
+            workers = self._stack.enter_context(self.engine.workers(posting(endpoint if own else None, self.settings)))
+            self._asker = _Asker(self, endpoint, workers, self._finished)
             self._stack.callback(self._asker.close)
         return self._asker
 
     def _find_endpoint(self) -> Endpoint:
         if self.model != EMBEDDED:
             return Endpoint.of_environment(self.model)
+        if not isinstance(self.engine, Local):  # each of its workers has a server of its own
+            return Endpoint.at("http://embedded/v1", secrets.token_urlsafe(32), EMBEDDED)
         from sft_assets.models.embedded_server import embedded_server
 
         server = self._stack.enter_context(embedded_server(self.say))
@@ -213,7 +224,13 @@ class Door:
 class _Asker:
     """An event loop in a thread of its own, with as many workers as there may be requests in flight."""
 
-    def __init__(self, door: Door, endpoint: Endpoint, finished: Callable[[bytes, Call, Reply | Exception | None], None]):
+    def __init__(
+        self,
+        door: Door,
+        endpoint: Endpoint,
+        workers: Workers[Body, bytes | Problem],
+        finished: Callable[[bytes, Call, Reply | Exception | None], None],
+    ):
         self.finished, self.concurrency = finished, door.settings.concurrency
         self.loop = asyncio.new_event_loop()
         self.workers: list[asyncio.Task[None]] = []
@@ -221,7 +238,11 @@ class _Asker:
         deadline = time.monotonic() + 60 * door.caps.minutes if door.caps.minutes is not None else None
         caps = Caps(door.caps, door.spent, door.beside)
         self.throttle = Throttle(caps, self.concurrency, door.settings.attempts, door.patience, deadline, door.say)
-        self.session = Session(endpoint, door.settings, self.throttle, door.patience)
+
+        async def post(body: Body) -> bytes | Problem:
+            return await asyncio.wrap_future(workers.submit(body))
+
+        self.session = Session(endpoint, door.settings, self.throttle, door.patience, post)
         self._thread = Thread(target=self.loop.run_forever, name="door", daemon=True)
         self._thread.start()
 
@@ -255,4 +276,3 @@ class _Asker:
         for worker in self.workers:
             worker.cancel()
         await asyncio.gather(*self.workers, return_exceptions=True)
-        await self.session.client.close()

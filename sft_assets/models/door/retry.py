@@ -52,6 +52,9 @@ class Problem(Exception):
     status: int | None = None
     param: str = ""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Problem, (self.kind, self.says, self.sent, self.pause, self.status, self.param)
+
 
 @dataclass(frozen=True)
 class Patience:

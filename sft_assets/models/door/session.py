@@ -10,14 +10,11 @@ What an endpoint turns out not to have (a strict schema, the parameter max_token
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-import httpx2
-import openai
 import orjson
 
 from sft_assets.models.door import structured
@@ -55,11 +52,20 @@ class Completion:
 
 
 class Session:
-    """A model at an endpoint, and what was learnt of it. Used by the tasks of one event loop."""
+    """A model at an endpoint, and what was learnt of it. Used by the tasks of one event loop.
 
-    def __init__(self, endpoint: Endpoint, settings: ModelSettings, throttle: Throttle, patience: Patience):
-        self.endpoint, self.settings, self.throttle, self.patience = endpoint, settings, throttle, patience
-        self.client = endpoint.client(settings.timeout, settings.concurrency)
+    post: sends the body of a request; gives the answer's, or the problem that there was.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        settings: ModelSettings,
+        throttle: Throttle,
+        patience: Patience,
+        post: Callable[[Mapping[str, Any]], Awaitable[bytes | Problem]],
+    ):
+        self.endpoint, self.settings, self.throttle, self.patience, self.post = endpoint, settings, throttle, patience, post
         self.form = Form()
         self.proved = False  # whether a reply in this form was good
         self.last: Problem | None = None
@@ -108,14 +114,14 @@ class Session:
         Raises:
             Problem: it has no reply.
         """
-        try:
-            async with asyncio.timeout(self.settings.timeout):  # the client's own is for each read
-                response = await self.client.post("/chat/completions", cast_to=httpx2.Response, body=body)
-            return _completion(response.content, self.endpoint, self.settings, bound)
-        except (openai.OpenAIError, httpx2.HTTPError, TimeoutError, ValueError) as error:
-            problem = problem_of(error, self.endpoint.model)
-        problem.says = self.endpoint.clean_words(problem.says)
-        raise problem
+        answer = await self.post(body)
+        if not isinstance(answer, Problem):
+            try:
+                return _completion(answer, self.endpoint, self.settings, bound)
+            except ValueError as error:
+                answer = problem_of(error, self.endpoint.model)
+        answer.says = self.endpoint.clean_words(answer.says)
+        raise answer
 
 
 @dataclass

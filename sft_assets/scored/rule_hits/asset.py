@@ -11,15 +11,15 @@ the rule. Rules, and classes of rules, are switched off (`skip`) and told what t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 import pyarrow as pa
 
 from sft_assets.asset import evidence
-from sft_assets.cores import cores
+from sft_assets.engine import Engine, Job, engine_of
 from sft_assets.folder import Folder
 from sft_assets.recipe import Recipe
-from sft_assets.scored.rule_hits.pool import Pool
 from sft_assets.scored.rule_hits.rules import Action, Rule, actions, check_names, chosen, hits_version
 from sft_assets.scored.rule_hits.search import Matcher, search_batch
 from sft_assets.warehouse.build import Build, Law, Table
@@ -75,9 +75,8 @@ def rule_hits(build: Build, folder: Folder, recipe: Recipe) -> None:
     total = build.value(f"SELECT count(*) FROM {current}")
     counts: Counter[str] = Counter()
     done = 0
-    processes = (recipe.engine.threads or cores()) if total >= ENOUGH else 1
     batches = build.stream(f"SELECT content_hash, messages, tools FROM {current}", rows=BATCH)
-    for rows, found in search_all(rules, batches, processes):
+    for rows, found in search_all(rules, batches, total, engine_of(recipe.engine, build.say)):
         counts.update(found["rule"].to_pylist())
         build.insert(with_actions(found, rules, what_to_do))
         done += rows
@@ -85,14 +84,18 @@ def rule_hits(build: Build, folder: Folder, recipe: Recipe) -> None:
     build.notes |= {"contents": done, "rules": len(rules), "hits": dict(sorted(counts.items()))}
 
 
-def search_all(rules: Sequence[Rule], batches: Iterable[pa.RecordBatch], processes: int) -> Iterator[tuple[int, pa.Table]]:
-    """How many rows each batch of content_hash, messages and tools has, and the hits in it. One process is this one."""
-    if processes == 1:
-        matchers = [Matcher(rule) for rule in rules]
-        yield from ((len(batch), search_batch(matchers, batch)) for batch in batches)
-        return
-    with Pool(rules, processes) as pool:
-        yield from pool.map(batches)
+def search_all(
+    rules: Sequence[Rule], batches: Iterable[pa.RecordBatch], total: int, engine: Engine
+) -> Iterator[tuple[int, pa.Table]]:
+    """How many rows each batch of content_hash, messages and tools has, and the hits in it. total: rows of all batches."""
+    job = Job("rules", partial(searching, rules), local="processes" if total >= ENOUGH else "here")  # checks hold the GIL
+    with engine.workers(job) as workers:
+        yield from workers.map_of((len(batch), batch) for batch in batches)
+
+
+def searching(rules: Sequence[Rule]) -> Callable[[pa.RecordBatch], pa.Table]:
+    """The search for hits of the rules in a batch."""
+    return partial(search_batch, [Matcher(rule) for rule in rules])
 
 
 def with_actions(found: pa.Table, rules: Sequence[Rule], what_to_do: Mapping[str, Action]) -> pa.Table:
