@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from sft_assets.decontaminated.overlap.index import GRAM
-from sft_assets.decontaminated.overlap.matching import Runs
+from sft_assets.decontaminated.overlap.matching import Found, Runs
 from sft_assets.decontaminated.overlap.scan import Overlap
 from sft_assets.decontaminated.overlap.words import is_operator, word_of
 from sft_assets.text.plain import TOKEN, casefolded, folded
@@ -66,11 +66,12 @@ class PlainMatcher:
         self.numbers = {gram: number for number, gram in enumerate(self.postings)}
         self.frequency_of = [0] * len(self.numbers)
 
-    def find(self, texts: Any) -> Runs:
-        """texts: a string array or a list."""
+    def find(self, texts: Any) -> Found:
+        """texts: a string array or a list. How many of them a gram is in is counted, but in numbers of its own."""
         said_in = texts.to_pylist() if isinstance(texts, pa.Array) else texts
         rows = [(number, *run) for number, text in enumerate(said_in) for run in self.runs(text or "")]
-        return Runs(*(np.array(rows, np.int32) if rows else np.zeros((0, 7), np.int32)).T)
+        runs = Runs(*(np.array(rows, np.int32) if rows else np.zeros((0, 7), np.int32)).T)
+        return Found(runs, np.zeros(0, np.int64), np.zeros(0, np.int32))
 
     def runs(self, text: str) -> list[tuple[int, int, int, int, int, int]]:
         words, gaps = said(text)

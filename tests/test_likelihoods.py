@@ -25,6 +25,7 @@ from sft_assets.models.chat import Chat
 from sft_assets.models.vectors import Vectors
 from sft_assets.recipe import Recipe
 from sft_assets.record import Message
+from sft_assets.scored import local_scores
 from sft_assets.scored.likelihoods import likelihood, likelihoods
 from sft_assets.scored.rule_hits.asset import rule_hits
 from tests.made_rows import chat, fill, make, query
@@ -281,7 +282,7 @@ def test_a_budget_of_rows_takes_the_same_contents_every_time_and_more_when_it_is
 def test_minutes_end_a_run_after_a_batch_and_the_next_one_goes_on(
     filled: Folder, small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "TOGETHER", 100)
+    monkeypatch.setattr(local_scores, "TOGETHER", 100)
     first = scored(filled, small, minutes=1e-9)
     assert 0 < first["scored"] < 12
     assert "sft run --again likelihoods" in first["stopped"]
@@ -323,9 +324,10 @@ import os, signal, sys
 from sft_assets.folder import Folder
 from sft_assets.models import causal
 from sft_assets.models.vectors import Vectors
+from sft_assets.scored import local_scores
 from sft_assets.scored.likelihoods import likelihoods
 from tests.made_rows import make
-causal.TOGETHER, causal.cores = 100, lambda: 1
+local_scores.TOGETHER, causal.cores = 100, lambda: 1
 score, times = causal.Causal._score, []
 def dying(self, written, batch):
     times.append(batch)

@@ -9,6 +9,7 @@ import re
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -20,7 +21,17 @@ from sft_assets.arrow import messages_array
 from sft_assets.decontaminated.benchmarks.files import benchmark_files, read
 from sft_assets.decontaminated.paraphrases import kernel
 from sft_assets.decontaminated.paraphrases.index import PAIR, Index, build
-from sft_assets.decontaminated.paraphrases.nearest import Candidate, Settings, candidates, flagged, nearest, strength
+from sft_assets.decontaminated.paraphrases.nearest import (
+    Candidate,
+    Settings,
+    _nearing,
+    candidates,
+    flagged,
+    nearest,
+    strength,
+)
+from sft_assets.engine import Job
+from sft_assets.engine.local import Local
 from sft_assets.recipe import Recipe
 from sft_assets.record import Message
 from sft_assets.text import tokens
@@ -287,17 +298,18 @@ def some_rows(number: int = 300) -> list[Row]:
     return [[turn() for _ in range(rng.randrange(4))] for _ in range(number)]
 
 
-def test_neither_order_nor_threads_nor_batches_matter(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neither_order_nor_threads_nor_batches_matter(index: Index) -> None:
     rows = some_rows()
     expected = nearest(index, batch(rows))
     backward = nearest(build(reversed(ITEMS)), batch(rows[::-1]))
-    monkeypatch.setattr("sft_assets.decontaminated.paraphrases.nearest.cores", lambda: 7)
-    threads = nearest(index, batch(rows))
+    parts = [batch(rows).slice(first, 50) for first in range(0, len(rows), 50)]
+    with Local(7).workers(Job("scans", partial(_nearing, index.lookup))) as workers:
+        threads = [near for _, near in workers.map(parts)]
     single = [nearest(index, batch([row])) for row in rows]
     for name in expected._fields:
         values = getattr(expected, name)
         np.testing.assert_array_equal(values, getattr(backward, name)[::-1])
-        np.testing.assert_array_equal(values, getattr(threads, name))
+        np.testing.assert_array_equal(values, np.concatenate([getattr(one, name) for one in threads]))
         np.testing.assert_array_equal(values, np.concatenate([getattr(one, name) for one in single]))
 
 

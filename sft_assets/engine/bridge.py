@@ -39,7 +39,7 @@ SILENT = 20.0  # seconds without an answer from the cluster, after which it is l
 PATIENCE = 30.0  # seconds without a worker, after which people are told
 
 
-class Actor:
+class SftWorker:
     """A worker: loads a job, and answers batches."""
 
     def __init__(self, load: bytes, cpus: float, gpus: float):
@@ -63,7 +63,11 @@ def versions() -> dict[str, str]:
     for path in sorted(p for p in package.rglob("*") if p.suffix in (".py", ".yaml", ".md")):
         digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
     python = ".".join(platform.python_version_tuple()[:2])
-    return {"sft_assets": f"{__version__} ({digest.hexdigest()[:8]})", "Python": python}
+    return {
+        "sft_assets": f"{__version__} ({digest.hexdigest()[:8]})",
+        "Python": python,
+        "place": f"{platform.node()} {package}",
+    }
 
 
 @dataclass(eq=False)
@@ -184,8 +188,7 @@ class Lane:
                 if not any(other.ready for other in self.workers):
                     self.say(f"{self.name}: the cluster has no room for a worker yet ({self.cpus:g} CPU, {self.gpus:g} GPU)")
             there = hello.result()
-            if there != versions():
-                self.failure = _differ(there)
+            self.failure = _differ(there)
             worker.ready = True
         except RayError as error:
             if not worker.dead:
@@ -215,11 +218,12 @@ NODES = "Every node needs the same Python and the same version of sft_assets wit
 
 
 def _differ(there: dict[str, str]) -> str:
+    """What is not the same there as here; empty where nothing is. The same files are the same, also while they are edited."""
     ours = versions()
-    said = ", ".join(
-        f"{name} {version} there, {ours.get(name)} here" for name, version in there.items() if version != ours[name]
-    )
-    return f"a node of the cluster would give other results: {said}. {NODES}"
+    if there["place"] == ours["place"]:
+        return ""
+    said = [f"{name} {there[name]} there, {ours[name]} here" for name in ("sft_assets", "Python") if there[name] != ours[name]]
+    return f"a node of the cluster would give other results: {', '.join(said)}. {NODES}" if said else ""
 
 
 def _first_line(error: BaseException) -> str:
@@ -237,7 +241,7 @@ class Bridge:
         self.lanes: dict[int, Lane] = {}
         self.background: set[asyncio.Task[None]] = set()
         self.failed_starts = 0
-        self.actors: Any = ray.remote(Actor)
+        self.actors: Any = ray.remote(SftWorker)
 
     def tell(self, *message: Any) -> None:
         with suppress(OSError):  # the parent is gone

@@ -31,6 +31,7 @@ AHEAD = 2  # batches for each worker: one that it works on, one that waits for i
 FIRST_AHEAD = 4  # before the cluster has said how many workers there will be
 MOST_AHEAD = 512  # batches that are held here, however many workers there are
 SECONDS_TO_END = 10.0
+GONE = "nobody answers there"
 # Ray's own: how long its driver tries to reach a cluster that is gone, and that it reports nothing to anybody
 SETTINGS = {"RAY_gcs_rpc_server_reconnect_timeout_s": "20", "RAY_USAGE_STATS_ENABLED": "0"}
 
@@ -77,7 +78,7 @@ class Lane(Workers[In, Out]):
         self.bridge.lanes.pop(self.number, None)
         with suppress(SftError):  # a lost cluster: who waits for a batch is told
             self.bridge.send("close", self.number)
-        self.fail(SftError("the job was ended"))
+        self.fail("the job was ended")
 
     def submit(self, batch: In) -> Future[Out]:
         number, result, answer = next(self._batches), Future[Out](), Future[bytes]()
@@ -101,12 +102,12 @@ class Lane(Workers[In, Out]):
             elif answer:
                 answer.set_exception(SftError(words[1]))
 
-    def fail(self, error: SftError) -> None:
+    def fail(self, why: str) -> None:
         """There will be no more answers."""
         with self._lock:
             waiting, self._waiting = self._waiting, {}
         for answer in waiting.values():
-            answer.set_exception(error)
+            answer.set_exception(SftError(why))
 
 
 def _hand_on(answer: Future[bytes], result: Future[Any]) -> None:
@@ -194,10 +195,12 @@ class Bridge:
         self._end(why)
 
     def _end(self, why: str) -> None:
-        why = why or f"the process that talked to it {last_words(self.process, self._words)}"
+        if not why:
+            why = f"the process that talked to it {last_words(self.process, self._words)}"
+            why = GONE if "Failed to connect to GCS" in why else why
         self.lost = self.lost or (
             f"the Ray cluster {self.address!r} cannot be used: {why}. What was finished is kept: `sft run` goes on from there "
             "when the cluster is back, or on this machine without engine.ray in the recipe"
         )
         for lane in list(self.lanes.values()):
-            lane.fail(SftError(self.lost))
+            lane.fail(self.lost)

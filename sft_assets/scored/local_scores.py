@@ -166,6 +166,8 @@ def _ask(
     """Score what is new, until the deadline."""
     asked, tokens = 0, 0
     evidence.progress(chosen.known, len(chosen.contents))
+    if chosen.known == len(chosen.contents):
+        return {"cached": chosen.known, "asked": 0}  # no model is loaded for it
 
     def batches() -> Iterator[tuple[list[bytes], list[Conversation]]]:
         for group in evidence.contents(chosen.contents.slice(chosen.known), GROUP):
@@ -174,9 +176,9 @@ def _ask(
             some = [Conversation(messages_of(turns) or [], tools) for turns, tools in texts]
             order = sorted(range(len(some)), key=lambda index: (some[index].size, keys[index]))  # the short ones first
             for first, stop in slices([some[index].size for index in order], GROUP, TOGETHER):
+                yield [keys[index] for index in order[first:stop]], [some[index] for index in order[first:stop]]
                 if deadline and time.monotonic() > deadline:
                     return
-                yield [keys[index] for index in order[first:stop]], [some[index] for index in order[first:stop]]
 
     with engine.workers(Job(model.name, partial(_loaded, model), local="here")) as workers:  # torch uses every core by itself
         start = time.monotonic()

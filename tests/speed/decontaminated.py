@@ -27,12 +27,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from sft_assets.cores import cores
 from sft_assets.decontaminated.asset import BATCH
 from sft_assets.decontaminated.canaries import Canary, batches
-from sft_assets.decontaminated.overlap import scan
 from sft_assets.decontaminated.overlap.scan import Overlap, leaks
 from sft_assets.decontaminated.paraphrases.index import build
-from sft_assets.decontaminated.paraphrases.nearest import candidates
+from sft_assets.decontaminated.paraphrases.nearest import candidates_in
+from sft_assets.engine.local import Local
 from tests.plain_matcher import PlainMatcher
 
 Row = list[tuple[str, str]]
@@ -131,28 +132,29 @@ def compare(rows: list[Row], items: Items) -> None:
     plain.matcher = PlainMatcher(plain)
     plain.live = lambda: overlap.live()
     grams, index = thirteen_grams(items), build(items)
-    everything = scan.cores()
+    everything = cores()
 
     def ours(threads: int) -> int:
         overlap.waiting.clear()
-        scan.cores = lambda: threads  # type: ignore[attr-defined]
-        return len(leaks(overlap, tables))
+        return len(leaks(overlap, tables, engine=Local(threads)))
 
     def plainly() -> int:
         plain.waiting.clear()
-        scan.cores = lambda: 1  # type: ignore[attr-defined]
-        return len(leaks(plain, part_tables))
+        return len(leaks(plain, part_tables, engine=Local(1)))
 
     jobs: dict[str, tuple[float, Callable[[], Any]]] = {
         "ours, one thread": (size, lambda: ours(1)),
         f"ours, {everything} threads": (size, lambda: ours(everything)),
         "plain Python, the same work": (part_size, plainly),
         "13-grams over str.split()": (part_size, lambda: grams(part_texts)),
-        f"candidates, {everything} threads": (part_size, lambda: [candidates(index, table) for table in part_tables]),
+        f"candidates, {everything} threads": (
+            part_size,
+            lambda: list(candidates_in(index, part_tables, engine=Local(everything))),
+        ),
     }
     speeds: dict[str, list[float]] = {name: [] for name in jobs}
     ours(1)
-    candidates(index, part_tables[0])
+    list(candidates_in(index, part_tables[:1]))
     for _ in range(TURNS):
         for name, (bytes_, job) in jobs.items():
             speeds[name].append(bytes_ / timed(job))
