@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,6 +39,8 @@ def main() -> None:
     except SftError as error:
         _fail(str(error))
     except Exception as error:
+        if type(error).__name__ == "DagsterPostgresException":  # of a package that need not be there
+            _fail("Dagster's database does not answer any more. What was stored stands; run again when it is back.")
         if not _is_full_disk(error):
             raise
         said = str(error).split("\n")[0]
@@ -132,14 +135,24 @@ def add(
 
 
 @app.command()
-def plan(data: Data = None) -> None:
-    """What is stale, why, what may follow, and what models would cost. Writes nothing, asks nobody."""
+def plan(
+    data: Data = None,
+    as_json: Annotated[bool, typer.Option("--json", help="for machines")] = False,
+) -> None:
+    """What is stale, why, what may follow, and what it would take: models and disk. Writes nothing, asks nobody."""
     space = _workspace(data)
     stale = space.plan()
-    if not stale:
+    if not stale and not as_json:
         console.out.print("nothing is stale")
         return
-    show.plan(stale, space.may_follow(stale), space.estimates(stale))
+    follow, estimates = space.may_follow(stale), space.estimates(stale)
+    disk = space.disk(stale, estimates)
+    if as_json:
+        models = {name: asdict(one) for name, one in estimates.items()}
+        show.as_json({"stale": stale, "may_follow": follow, "models": models, "disk": disk.as_json()})
+        return
+    show.plan(stale, follow, estimates)
+    show.disk(disk)
 
 
 @app.command()
@@ -437,17 +450,23 @@ def explore(
 @app.command()
 def export(
     data: Data = None,
-    to: Annotated[str | None, typer.Option(help="a folder to copy it to, hub:OWNER/NAME, or hub (as exported.name)")] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(help="a folder to copy it to, s3://BUCKET/PATH (gs:// ...), hub:OWNER/NAME, or hub (as exported.name)"),
+    ] = None,
     private: Annotated[bool, typer.Option("--private", help="where the dataset is yet to be made on the hub")] = False,
     revision: Annotated[str | None, typer.Option(help="the branch of it (default: main)")] = None,
     message: Annotated[str | None, typer.Option(help="of the commit")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="upload, or replace what is in the folder, unasked")] = False,
     wait: Annotated[float, typer.Option(help="seconds to wait for a run on the same folder")] = 600.0,
 ) -> None:
-    """Bring the export up to date and say where it is; copy it to a folder, or upload it to a hub (HF_TOKEN) in one commit."""
+    """Bring the export up to date and say where it is; copy it to a folder or object storage, or upload it to a hub (HF_TOKEN)
+    in one commit."""
     from sft_assets import verbs
+    from sft_assets.exported import objects
     from sft_assets.exported.finished import is_hub
 
+    place = None
     if to is not None and is_hub(to):
         from sft_assets.exported import hub
         from sft_assets.recipe import Recipe
@@ -455,6 +474,8 @@ def export(
         hub.check_target(to, Recipe.load(_folder(data).recipe).exported.name)  # before the run, which may be long
     elif private or revision or message:
         _fail("--private, --revision and --message are of an upload: say --to hub:OWNER/NAME, or leave them out")
+    elif to is not None and objects.is_url(to):
+        place = objects.place_of(to)  # before the run, too
     space = _workspace(data)
     with show.Bars() as bars:
         found = verbs.export(space, wait, bars.say, bars.version)
@@ -466,6 +487,11 @@ def export(
         show.upload(planned)
         if planned.needed and _agreed(yes, "Upload it?"):
             show.uploaded(planned, hub.upload(planned, message))
+        return
+    if place is not None:
+        copied = objects.copy(found, place)
+        done = "copied to" if copied.sent else "it is there already:"
+        console.out.print(f"{done} {show.plain(copied.address)}", soft_wrap=True)
         return
     target = Path(to).expanduser().resolve()
     if not found.may_go_to(target) or _agreed(yes, f"{target} holds an export. Replace it?"):

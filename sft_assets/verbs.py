@@ -13,6 +13,7 @@ from __future__ import annotations
 import getpass
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.resources import files
@@ -25,6 +26,8 @@ from dagster import AssetKey, DagsterExecutionInterruptedError, DagsterInstance
 from sft_assets.asset import warehouse
 from sft_assets.automation import JOB
 from sft_assets.definitions import ASSETS, STATES, asset_named, definitions
+from sft_assets.disk import Disk, is_ample
+from sft_assets.disk import estimate as estimate_disk
 from sft_assets.errors import SftError
 from sft_assets.evidence import Estimate, Evidence
 from sft_assets.folder import Folder
@@ -308,6 +311,12 @@ class Workspace:
             found[asset.name] = asset.estimate(Evidence(house, parents), self.folder, self.recipe, unsettled, most)
         return found
 
+    def disk(self, stale: Mapping[str, Sequence[str]], calls: Mapping[str, Estimate] | None = None) -> Disk:
+        """What it needs on disk at most if everything in `stale` ran, and what it made stale (see `disk`). calls: its
+        `estimates`, where they are known already."""
+        calls = self.estimates(stale) if calls is None else calls
+        return estimate_disk(self.folder, self.recipe, self.versions(), stale, self.may_follow(stale), calls)
+
     def may_follow(self, stale: Mapping[str, Any]) -> list[str]:
         """What becomes stale if everything in `stale` comes out different."""
         keys = {AssetKey(name) for name in stale}
@@ -344,6 +353,8 @@ class Workspace:
         wanted = {AssetKey(asset_named(n).name) for n in names} or set(self.graph.made)
         within = self.graph.above(wanted)
         with occupy(self.folder, self.instance, wait, say):
+            for warning in self._disk_warnings(within):
+                say(warning)
             done = []
             if again:
                 stale = self._stale(within)
@@ -353,6 +364,15 @@ class Workspace:
             later = materialize_stale(lambda: self._stale(within), self.graph, lambda w, s: self._run(w, s, say, tell))
             done += [k for k in later if k not in done]
         return [k.to_user_string() for k in done]
+
+    def _disk_warnings(self, within: set[AssetKey]) -> list[str]:
+        """Where a run may meet a full disk."""
+        if is_ample(self.folder, self.recipe):
+            return []
+        with suppress(SftError):  # whatever is wrong, the run itself says it, where it meets it
+            stale = self._stale(within)
+            return self.disk({key.to_user_string(): stale[key] for key in self.graph.order(stale)}).warnings if stale else []
+        return []
 
     def _run(
         self,

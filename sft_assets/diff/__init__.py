@@ -69,7 +69,7 @@ def diff(
 def _opened(house: Warehouse, files: bool) -> Iterator[duckdb.DuckDBPyConnection]:
     """The database; two exports can be compared without one."""
     if files and not house.path.exists():
-        with duckdb.connect() as con:
+        with house.in_memory() as con:
             con.execute("CREATE SCHEMA store")
             for table, columns in (("dropped", "reason VARCHAR, evidence VARCHAR"), ("quarantine", "reason VARCHAR")):
                 con.execute(f"CREATE TABLE store.{table} (asset VARCHAR, version INTEGER, row_id UUID, {columns})")

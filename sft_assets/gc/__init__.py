@@ -22,6 +22,7 @@ from sft_assets.recipe import Recipe
 from sft_assets.warehouse import Version
 from sft_assets.warehouse.compaction import check_room, compact
 from sft_assets.warehouse.opening import warehouse
+from sft_assets.warehouse.spill import Spill
 from sft_assets.warehouse.versions import read_versions
 
 __all__ = ["Garbage", "Item", "Options", "collect", "find"]
@@ -65,27 +66,27 @@ def collect(
     with folder.lock(wait, say):
         garbage, contents, needed = _find(folder, recipe, options)
         if options.compact and house.path.exists():
-            check_room(house.path, garbage.database[1], files.won(folder, recipe.engine.keep_exports, needed))
-        before = _size(folder)
+            check_room(house.path, garbage.database[1], files.won(folder, house.spill, recipe.engine.keep_exports, needed))
+        before = _size(folder, house.spill)
         if garbage.items:  # others may have made more since it was asked about
             say(f"collecting {'; '.join(f'{item.number:,} {item.what}' for item in garbage.items)}")
         say("removing files that nothing needs")
         if house.path.exists():
-            with house.writing():  # nobody else has the database open now: what was spilled is nobody's
-                files.collect(folder, recipe.engine.keep_exports, needed)
+            with house.writing():  # nobody else has the database open now
+                files.collect(folder, house.spill, recipe.engine.keep_exports, needed)
             if any(item.what.startswith(("versions", "texts", "raw records")) for item in garbage.items):
                 say("taking versions and texts out of the database")
                 with house.writing() as con:
                     tables.collect(con, keep)
         else:
-            files.collect(folder, recipe.engine.keep_exports, needed)
+            files.collect(folder, house.spill, recipe.engine.keep_exports, needed)
         if contents:
             say("taking entries out of the caches")
             caches.collect(folder, contents, options.calls)
         if options.compact and house.path.exists():
             say("compacting the database")
             compact(house)
-        return garbage, before - _size(folder)
+        return garbage, before - _size(folder, house.spill)
 
 
 def _find(folder: Folder, recipe: Recipe, options: Options) -> tuple[Garbage, caches.Contents | None, list[str]]:
@@ -102,15 +103,15 @@ def _find(folder: Folder, recipe: Recipe, options: Options) -> tuple[Garbage, ca
             size = house.path.stat().st_size
             garbage.database = size, max(size - garbage.bytes, 0)
     needed = [path for version in versions for path in version.report.get("files", [])]
-    files.find(folder, recipe.engine.keep_exports, needed, garbage)
+    files.find(folder, house.spill, recipe.engine.keep_exports, needed, garbage)
     if contents is None or not contents.used:  # without rows every entry would seem to be of no use
         return garbage, None, needed
     caches.find(folder, contents, options.calls, garbage)
     return garbage, contents, needed
 
 
-def _size(folder: Folder) -> int:
+def _size(folder: Folder, spill: Spill) -> int:
     beside = ("", ".wal", "-wal", "-shm")
     stores = [folder.database, folder.calls, folder.scores, folder.embeddings]
     paths = [path.with_name(path.name + end) for path in stores for end in beside]
-    return files.size([p for p in (*paths, folder.exports, folder.root / ".spill", folder.dagster / "logs") if p.exists()])
+    return files.size([p for p in (*paths, folder.exports, *spill.left(), folder.dagster / "logs") if p.exists()])

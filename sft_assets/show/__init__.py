@@ -12,14 +12,14 @@ from sft_assets.show.diff import as_json, diff
 from sft_assets.show.export import finished, previews, upload, uploaded
 from sft_assets.show.gc import collected, garbage
 from sft_assets.show.lessons import lessons
-from sft_assets.show.plans import glimpses, plan, what_if
+from sft_assets.show.plans import disk, glimpses, plan, what_if
 from sft_assets.show.progress import Bars
 from sft_assets.show.reviews import imported, queue
 from sft_assets.show.rows import found, life, marked, selected
 from sft_assets.show.states import evidence, files, funnel, gaps, ledger, topics
 
 __all__ = [
-    "Bars", "addresses", "as_json", "canaries", "collected", "diff", "evidence", "files", "finished", "found", "funnel",
+    "Bars", "addresses", "as_json", "canaries", "collected", "diff", "disk", "evidence", "files", "finished", "found", "funnel",
     "gaps", "garbage", "glimpses", "imported", "judge", "ledger", "lessons", "life", "marked", "plain", "plan", "previews",
     "queue", "selected", "topics", "upload", "uploaded", "what_if",
 ]  # fmt: skip

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from sft_assets.show import console
-from sft_assets.show.console import known, plain, short, turns
+from sft_assets.show.console import known, plain, short, size, turns
 
 if TYPE_CHECKING:
     from sft_assets.add import Glimpse, Plan
+    from sft_assets.disk import Disk
     from sft_assets.evidence import Estimate
     from sft_assets.what_if import WhatIf
 
@@ -45,6 +46,34 @@ def spending(estimates: Mapping[str, Estimate]) -> None:
     console.out.print(table)
     if any(None in (one.contents, one.calls) and not one.local for one in asked.values()):
         console.out.print("[dim]?: not known before combined has run[/]")
+
+
+def disk(found: Disk) -> None:
+    """What a run needs on disk, and what is free there."""
+    table = Table("disk", "at most", "", box=None, header_style="bold", pad_edge=False)
+    table.columns[1].justify = "right"
+    largest = sorted(found.database.items(), key=lambda entry: -entry[1])
+    parts = [f"{name} {size(number)}" for name, number in largest[:3] if number]
+    parts += [f"and {len(largest) - 3} more"] if len(largest) > 3 else []
+    parts += [f"of them {size(found.inside)} are free inside the file"] if found.inside else []
+    lines = [
+        ("the database grows by", found.growth, ", ".join(parts)),
+        ("caches of models", found.caches, ""),
+        ("exports", found.exports, ""),
+        ("report, map, records of the run", found.pages + found.records, ""),
+        ("spilled meanwhile", found.spilled, ""),
+    ]
+    for name, number, detail in lines:
+        if number or detail:
+            table.add_row(name, size(number), f"[dim]{plain(detail)}[/]")
+    for place in found.places:
+        table.add_row("together", size(place.need), f"{size(place.free)} are free: {plain(', '.join(map(str, place.folders)))}")
+    console.out.print()
+    console.out.print(table)
+    for sentence in found.unknown:
+        console.out.print(f"[dim]{plain(sentence)}[/]", soft_wrap=True)
+    for sentence in found.warnings:
+        console.out.print(f"[yellow]{plain(sentence)}[/]", soft_wrap=True)
 
 
 def glimpses(planned: Plan, looks: Iterable[Glimpse]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -14,6 +14,7 @@ import duckdb
 
 from sft_assets.errors import Busy, SftError
 from sft_assets.record import MESSAGES_SQL
+from sft_assets.warehouse.spill import Spill
 
 SCHEMA = f"""
 CREATE SCHEMA IF NOT EXISTS store;
@@ -64,13 +65,21 @@ DIGEST = sha256(SCHEMA.encode()).hexdigest()[:16]
 
 @dataclass(frozen=True)
 class Warehouse:
-    """The database file and how it is opened. Connections are short: around SQL, never around a model call."""
+    """The database file and how it is opened. Connections are short: around SQL, never around a model call.
+
+    temp_directory: where DuckDB spills to; None: `.spill` beside the file.
+    """
 
     path: Path
     memory_limit: str = "2GB"
     threads: int | None = None
     keep_versions: int = 5
     wait: float = 10.0
+    temp_directory: Path | None = None
+
+    @property
+    def spill(self) -> Spill:
+        return Spill(self.temp_directory or self.path.parent / ".spill", self.path.parent)
 
     @contextmanager
     def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -82,13 +91,23 @@ class Warehouse:
         """
         if not self.path.exists():
             raise SftError(f"{self.path}: there is no dataset yet; `sft run` builds it")
-        with plain_words(self.path), self._connect(read_only=True) as con:
-            yield con
+        with self._spilled() as (spilled, why), plain_words(self.path, self.spill.root, why):
+            with self._connect(True, spilled) as con:
+                yield con
 
     @contextmanager
     def writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """The writer's connection; the caller holds the folder's lock."""
-        with plain_words(self.path), self._connect(read_only=False) as con:
+        """The writer's connection; the caller holds the folder's lock. What killed processes spilled is removed.
+
+        Raises:
+            SftError: there is no place to spill to, or the file is damaged.
+        """
+        with (
+            self.spill.folder() as spilled,
+            plain_words(self.path, self.spill.root),
+            self._connect(False, str(spilled)) as con,
+        ):
+            self.spill.clean()
             # a quarter smaller than the default for text, and written twice as fast; compressed as it comes, not at the end
             con.execute("SET force_compression = 'zstd'; SET write_buffer_row_group_count = 1")
             _lay_out(con)
@@ -97,13 +116,24 @@ class Warehouse:
     @contextmanager
     def in_memory(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection to no file, with the same settings; files are attached to it."""
-        with plain_words(self.path), duckdb.connect(config=self._config()) as con:
-            yield con
+        with self._spilled(shared=False) as (spilled, why), plain_words(self.path, self.spill.root, why):
+            with duckdb.connect(config=self._config(spilled)) as con:
+                yield con
 
-    def _config(self) -> dict[str, str | bool | int | float | list[str]]:
+    @contextmanager
+    def _spilled(self, shared: bool = True) -> Iterator[tuple[str, str]]:
+        """Where to spill to; for who only looks nothing, and why, where that cannot be: few questions need it."""
+        with ExitStack() as stack:
+            try:
+                found = str(stack.enter_context(self.spill.folder(shared))), ""
+            except SftError as error:
+                found = "", str(error)
+            yield found
+
+    def _config(self, spilled: str) -> dict[str, str | bool | int | float | list[str]]:
         config: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": self.memory_limit,
-            "temp_directory": str(self.path.parent / ".spill"),
+            "temp_directory": spilled,
             "preserve_insertion_order": False,
             "arrow_lossless_conversion": True,
             "autoinstall_known_extensions": False,
@@ -113,8 +143,8 @@ class Warehouse:
         return config
 
     @contextmanager
-    def _connect(self, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
-        config = self._config()
+    def _connect(self, read_only: bool, spilled: str) -> Iterator[duckdb.DuckDBPyConnection]:
+        config = self._config(spilled)
         start = time.monotonic()
         while True:
             try:
@@ -153,19 +183,27 @@ TORN = ("corrupt", "checksum", "not a valid duckdb", "could not read", "failed t
 
 
 @contextmanager
-def plain_words(path: Path) -> Iterator[None]:
-    """Say what DuckDB's errors mean for the data and what to do about them."""
+def plain_words(path: Path, spill: Path, no_spill: str = "") -> Iterator[None]:
+    """Say what DuckDB's errors mean for the data and what to do about them. no_spill: why nothing could be spilled."""
     try:
         yield
     except duckdb.Error as error:
         said = str(error).split("\n\n")[0].split("\nStack")[0].strip()
         lower = said.lower()
+        is_full = any(word in lower for word in FULL)
+        if is_full and (str(spill) in said or "max_temp_directory_size" in lower):
+            raise SftError(
+                f"{spill}: what does not fit into engine.memory_limit is put there, and the disk is full "
+                f"({said.split('. ')[0].strip('.')}). Nothing of this step was stored, the previous tables stand. Free some "
+                "space, name a folder on a larger disk in the recipe (engine.temp_directory), or raise engine.memory_limit."
+            ) from error
         if isinstance(error, duckdb.OutOfMemoryException):
             raise SftError(
                 f"{path}: DuckDB's memory_limit was not enough ({said}). Raise engine.memory_limit in the recipe; "
                 "nothing was stored, the previous tables stand."
+                + (f" Nothing could be spilled: {no_spill}" if no_spill else "")
             ) from error
-        if any(word in lower for word in FULL):
+        if is_full:
             raise SftError(
                 f"{path}: could not be written: the disk is full or a file size limit was met ({said}). "
                 "Nothing of this step was stored, the previous tables stand; free some space and run again."

@@ -3,12 +3,13 @@
 >>> warehouse(folder, recipe).reading()
 
 Here, because it takes no Dagster: who only looks (`sft explain`, `sft diff`) need not wait for it to load. Nor for the recipe:
-two settings of it are read, and a recipe that is being edited and cannot be used yet is no reason not to look.
+three settings of it are read, and a recipe that is being edited and cannot be used yet is no reason not to look.
 """
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -26,11 +27,17 @@ STATES = ("raw", "combined", "deduped", "decontaminated", "scored", "clustered",
 def warehouse(folder: Folder, recipe: Recipe) -> Warehouse:
     """The folder's database, opened as the recipe's engine section says."""
     engine = recipe.engine
-    return Warehouse(folder.database, engine.memory_limit, engine.threads, engine.keep_versions)
+    return Warehouse(
+        folder.database,
+        engine.memory_limit,
+        engine.threads,
+        engine.keep_versions,
+        temp_directory=_temp_directory(folder, engine.temp_directory),
+    )
 
 
 def to_look(folder: Folder) -> Warehouse:
-    """The same for who only reads: what the recipe's engine section says of memory and threads, where it can be read."""
+    """The same for who only reads: what the recipe's engine section says of memory, threads and disk, where it can be read."""
     try:
         said = yaml.load(folder.recipe.read_text("utf-8-sig"), LOADER)["engine"]
         settings: dict[str, Any] = {}
@@ -38,6 +45,18 @@ def to_look(folder: Folder) -> Warehouse:
             settings["memory_limit"] = memory
         if said.get("threads") is not None and 1 <= (threads := int(said["threads"])) <= 256:
             settings["threads"] = threads
+        if isinstance(place := said.get("temp_directory"), str):
+            settings["temp_directory"] = _temp_directory(folder, place)
         return Warehouse(folder.database, **settings)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, yaml.YAMLError):
         return Warehouse(folder.database)
+
+
+def _temp_directory(folder: Folder, said: str | None) -> Path | None:
+    """The folder that the recipe names; a relative path lies beside it."""
+    if not said:
+        return None
+    try:
+        return folder.root / Path(said).expanduser()
+    except RuntimeError:  # ~ of nobody
+        return folder.root / said
