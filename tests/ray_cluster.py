@@ -18,7 +18,11 @@ import psutil
 
 LOOPBACK = "127.0.0.1"
 STORE = 100 << 20  # bytes of a node's object store
-ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}  # elsewhere Ray takes the machine's IP
+ON_LOOPBACK = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_raylet_start_wait_time_s": "300",
+}  # elsewhere Ray takes the machine's IP
 
 
 class RayNodes:
