@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import os
 import socket
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
@@ -25,6 +26,7 @@ from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 from dagster._core.instance.ref import InstanceRef  # the public from_config knows no overrides
 
 from sft_assets import reviews
+from sft_assets.errors import SftError
 from sft_assets.folder import Folder, write_whole
 from sft_assets.recipe import Recipe
 from sft_assets.staleness import DATA
@@ -46,6 +48,7 @@ STORAGES = (
     "dagster._core.storage.schedules.sqlite.sqlite_schedule_storage",
 )
 ENGINES = 64  # that are kept; there is one for each run
+OWNER = "sft_assets/data_folder"  # in a database of Dagster: the data folder that it tells of
 GENERATED = "# Written by `sft init` and kept right by sft; take this line out to keep your own changes.\n"
 
 
@@ -101,17 +104,66 @@ def _kept(create_engine: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def open_instance(folder: Folder) -> DagsterInstance:
-    """Dagster's instance for the folder: as its dagster.yaml says, else with the defaults of `instance_config`."""
+    """Dagster's instance for the folder: as its dagster.yaml says, else with the defaults of `instance_config`.
+
+    Raises:
+        SftError: the storage that its dagster.yaml names cannot be used, or is another folder's.
+    """
     keep_engines()
     own, config = folder.root / "dagster.yaml", instance_config(folder)
     if own.exists():
         write_instance_config(folder, folder.root)  # the folder may have moved
         config = yaml.safe_load(own.read_text("utf-8")) or {}
+    elsewhere = own.exists() and "sqlite" not in config.get("storage", {"sqlite": {}})
     folder.dagster.mkdir(parents=True, exist_ok=True)
     with (folder.dagster / ".opening").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)  # two processes that make Dagster's tables at the same time fail over each other's
         # given whole: Dagster looks for its file by a pattern, and would not find one in a folder with brackets in its name
-        return DagsterInstance.from_ref(InstanceRef.from_dir(str(folder.dagster), overrides=config))
+        try:
+            instance = DagsterInstance.from_ref(InstanceRef.from_dir(str(folder.dagster), overrides=config))
+            if elsewhere:
+                _claim(folder, instance, own)
+        except Exception as error:  # of Dagster, SQLAlchemy or the driver
+            if not elsewhere or isinstance(error, SftError):
+                raise
+            raise SftError(f"{own}: Dagster's storage cannot be used: {_why(error)}") from error
+        return instance
+
+
+def _claim(folder: Folder, instance: DagsterInstance, own: Path) -> None:
+    """Have a database be this folder's. Dagster knows an asset by its name alone: two folders in one database would each take
+    what the other did for what it did itself, and build it all again.
+
+    Raises:
+        SftError: it is another folder's.
+    """
+    path, storage = folder.dagster / "folder-id", instance.daemon_cursor_storage
+    if not path.exists():
+        write_whole(path, uuid.uuid4().hex.encode())
+    mine = path.read_text("ascii")
+    owner = storage.get_cursor_values({OWNER}).get(OWNER)
+    if owner is None:
+        storage.set_cursor_values({OWNER: f"{mine} {socket.gethostname()}:{folder.root}"})
+    elif owner.partition(" ")[0] != mine:
+        raise SftError(
+            f"{own}: the database that `storage` names tells of the data folder {owner.partition(' ')[2]}; each data folder "
+            "needs a database of its own, or a schema (params: {options: -csearch_path=NAME})"
+        )
+
+
+def _why(error: BaseException) -> str:
+    """What Dagster's storage stumbled over, in a line, without the address that it was given."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    if isinstance(error, dg.DagsterInvalidConfigError):
+        said = "; ".join(one.message.partition("Stack Trace:")[0] for one in error.errors)
+    elif isinstance(error, ImportError) and str(error.name).startswith("psycopg"):
+        said = "say `scheme: postgresql+psycopg2` under postgres_db; SQLAlchemy takes another driver by default"
+    elif "dagster_postgres" in str(error):
+        said = "it needs a package that is not here: pip install 'sft-assets[postgres]'"
+    else:
+        said = str(error)
+    return " ".join(said.split())[:500]
 
 
 # ------------------------------------------------------------------------------------------------------------ the lock

@@ -259,24 +259,29 @@ def _explained(shown: str) -> Iterator[None]:
     except SftError:
         raise
     except Exception as error:  # each filesystem has classes of its own
-        status = _status(error)
+        status = status_of(error)
         if status in (404, 410) or (isinstance(error, FileNotFoundError) and not _unanswered(error)):
             raise SftError(f"url: {shown}: there is no such file{f' ({status})' if status else ''}; correct the URL") from None
-        if status in (401, 403) or isinstance(error, PermissionError):
+        if status in (401, 403) or isinstance(error, PermissionError) or lacks_credentials(error):
             raise SftError(
                 f"url: {shown}: it may not be read{f' ({status})' if status else ''}; set the credentials that fsspec looks for"
             ) from None
-        raise Unreachable(f"it answers {status}" if status else _reason(error)) from None
+        raise Unreachable(f"it answers {status}" if status else reason_of(error)) from None
 
 
-def _status(error: BaseException | None) -> int | None:
+def status_of(error: BaseException | None) -> int | None:
     """The HTTP status, of the error or of what it was raised from."""
     while error is not None:
-        status = getattr(error, "status", None)
+        status = getattr(error, "code" if type(error).__module__.startswith("gcsfs") else "status", None)
         if isinstance(status, int) and status >= 400:
             return status
         error = error.__cause__
     return None
+
+
+def lacks_credentials(error: BaseException) -> bool:
+    """Whether a client of a cloud found nothing to sign with: each has a class of its own (NoCredentialsError ...)."""
+    return "Credential" in type(error).__name__
 
 
 def _unanswered(error: BaseException) -> bool:
@@ -285,7 +290,8 @@ def _unanswered(error: BaseException) -> bool:
     return isinstance(cause, TimeoutError) or type(cause).__module__.startswith("aiohttp")
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
+    """Why there is no answer, in words that hold no URL."""
     cause = error.__cause__ or error
     if isinstance(cause, TimeoutError):
         return "no answer in time"
