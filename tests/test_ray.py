@@ -29,6 +29,7 @@ from sft_assets.errors import SftError
 from sft_assets.folder import Folder
 from sft_assets.raw.asset import raw
 from sft_assets.recipe import RayCluster, Recipe
+from sft_assets.scored import local_scores
 from sft_assets.scored.asset import scored
 from sft_assets.scored.judgements.asset import judgements
 from sft_assets.scored.judgements.contamination import contamination_judgements
@@ -290,7 +291,10 @@ def test_another_version_on_a_node_is_refused() -> None:
 
 
 @pytest.mark.timeout(600)
-def test_a_lost_cluster_ends_the_run_and_what_was_finished_is_kept(tmp_path: Path, models: dict[str, Any]) -> None:
+def test_a_lost_cluster_ends_the_run_and_what_was_finished_is_kept(
+    tmp_path: Path, models: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_scores, "TOGETHER", 1)  # a content is a batch
     with ray_cluster(nodes=1) as lost:
         folder = filled(tmp_path / "data", {**models, "judgements": {"rows": 0}}, ray={"address": lost.address})
         build(folder, *SPINE, rule_hits)

@@ -21,17 +21,18 @@ LEAD = 30  # of them before the first difference
 
 def of(build: Build, row_id: npt.NDArray[np.void], found: Duplicates) -> dict[str, Any]:
     """The notes of the version: counts, and tables with texts whose names begin with `sample_`."""
+    ids = row_id.view(">u8").reshape(-1, 2)[:, 0]  # rows come in any order: of alike ones the first by id are shown
     meant = ~np.isnan(found.meaning[:, 0])
     near = np.flatnonzero((found.of >= 0) & ~found.exact & (found.through < 0) & ~meant)
-    above = near[np.lexsort((near, found.jaccard[near]))][:SHOWN]
+    above = near[np.lexsort((ids[near], found.jaccard[near]))][:SHOWN]
     missed = np.flatnonzero(found.to >= 0)
-    below = missed[np.lexsort((missed, -found.closest[missed]))][:SHOWN]
+    below = missed[np.lexsort((ids[missed], -found.closest[missed]))][:SHOWN]
     keepers, sizes = np.unique(found.of[found.of >= 0], return_counts=True)
-    largest = np.lexsort((keepers, -sizes))[:SHOWN]
+    largest = np.lexsort((ids[keepers], -sizes))[:SHOWN]
     exact = np.flatnonzero(found.exact)
-    exact = exact[np.lexsort((row_id[exact].view(">u8").reshape(-1, 2)[:, 0],))][:SHOWN]
+    exact = exact[np.argsort(ids[exact])][:SHOWN]
     semantic = np.flatnonzero(meant & (found.through < 0))
-    semantic = semantic[np.lexsort((semantic, found.meaning[semantic].sum(axis=1)))][:SHOWN]
+    semantic = semantic[np.lexsort((ids[semantic], found.meaning[semantic].sum(axis=1)))][:SHOWN]
     shown = np.concatenate([above, found.of[above], below, found.to[below], keepers[largest], exact, found.of[exact]])
     shown = np.concatenate([shown, semantic, found.of[semantic]])
     texts = _texts(build, row_id, np.unique(shown))
