@@ -169,7 +169,7 @@ class Lane:
 
     def _grow(self) -> None:
         """One more worker, where there are more batches than workers."""
-        if len(self.tasks) <= len(self.workers) * self.at_once or (self.workers and len(self.workers) >= self.room()):
+        if len(self.tasks) <= len(self.workers) * self.at_once or len(self.workers) >= self.room():
             return
         options = {"num_cpus": self.cpus, "num_gpus": self.gpus, "max_restarts": 0, "scheduling_strategy": "SPREAD"}
         options["max_concurrency"] = WAITING * self.at_once if self.at_once > 1 else 1
