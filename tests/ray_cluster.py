@@ -47,9 +47,10 @@ class RayNodes:
 
     def kill(self) -> None:
         """Kill every process of the cluster with -9."""
-        for process in [p for p in self.processes() if "sft_assets.engine.bridge" not in " ".join(p.cmdline())]:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+        for process in list(self.processes()):
+            with suppress(psutil.NoSuchProcess):  # or a zombie
+                if "sft_assets.engine.bridge" not in process.cmdline():
+                    process.kill()
 
     def processes(self) -> Iterator[psutil.Process]:
         """Of the cluster, and of whoever was started by this process otherwise."""
