@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextvars import copy_context
 from queue import Empty, Full, Queue
 from typing import Any, TypeVar
 
@@ -38,7 +39,8 @@ def ahead(items: Iterator[T], depth: int) -> Iterator[T]:
         except BaseException as error:
             put(("error", error))
 
-    worker = threading.Thread(target=work, name="ahead", daemon=True)
+    # in the caller's context: what tells of progress is found there
+    worker = threading.Thread(target=copy_context().run, args=(work,), name="ahead", daemon=True)
     worker.start()
     try:
         while True:

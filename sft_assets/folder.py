@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from sft_assets.errors import Busy, SftError
 
@@ -268,16 +269,23 @@ _guard = threading.RLock()
 _held: dict[Path, list[int]] = {}
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that whoever reads it sees all of it or the one before (temporary name, fsync, rename)."""
+@contextmanager
+def written_whole(path: Path) -> Iterator[BinaryIO]:
+    """Write a file in the block so that whoever reads it sees all of it or the one before (temporary name, fsync, rename)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """The same for content that is there."""
+    with written_whole(path) as file:
+        file.write(content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextvars import ContextVar
 
 import pytest
 
@@ -13,6 +14,12 @@ from sft_assets.ahead import ahead
 def test_the_items_come_in_their_order() -> None:
     assert list(ahead(iter(range(1000)), 3)) == list(range(1000))
     assert list(ahead(iter(()), 3)) == []
+
+
+def test_the_items_are_made_in_the_context_of_who_asks_for_them() -> None:
+    said: ContextVar[str] = ContextVar("said", default="nothing")
+    said.set("hello")
+    assert list(ahead((said.get() for _ in range(2)), 3)) == ["hello", "hello"]
 
 
 def test_an_error_comes_after_the_items_before_it() -> None:

@@ -130,6 +130,16 @@ def test_a_template_of_which_every_row_has_its_own_part_is_neither_slow_nor_loss
     assert compared[True] < 500  # the largest bucket that was looked through, of 2,200 rows that share most bands
 
 
+def test_profiles_keep_nothing_of_the_batches_and_are_the_same_however_many_rows_are_foretold() -> None:
+    batches = [module.texts_batch([long_text(i, 20) for i in range(a, a + 7)], np.arange(a, a + 7)) for a in (0, 7, 14)]
+    first, *others = (module.profiles(batches, "all", (25, 5), 128, rows=rows) for rows in (0, 10, 21, 50))
+    for batch in batches:
+        ids = np.frombuffer(batch.column("row_id").storage.buffers()[1], np.uint8)
+        assert not np.shares_memory(first.row_id, ids)
+    for other in others:
+        assert all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+
+
 def test_the_rows_that_stay_do_not_depend_on_how_crowded_a_bucket_may_be() -> None:
     rng = random.Random(6)
     base = [long_text(i, 50) for i in range(40)]

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from sft_assets.arrow import uuids
 from sft_assets.asset import state
 from sft_assets.clustered.coverage import topic_entropy
 from sft_assets.clustered.diversity import (
@@ -182,17 +183,19 @@ def _choose(build: Build, folder: Folder, recipe: Recipe, held: set[UUID]) -> No
         LEFT JOIN {build.of("descriptors")} AS d ON d.content_hash = s.content_hash
         ORDER BY row_id
     """).to_arrow_table()
-    of, score = rows[by].to_pylist(), rows["score"].to_numpy().astype(np.float64)
-    _check_mix(build, folder, section, sorted({name for name in of if name is not None}))
+    of, score = rows[by].combine_chunks().dictionary_encode(), rows["score"].to_numpy().astype(np.float64)
+    names = of.dictionary.to_pylist()
+    _check_mix(build, folder, section, sorted(names))
     code = {name: number for number, name in enumerate(section.mix)}
+    parts = np.array([*(code.get(name, REST) for name in names), REST], np.int64)  # the last: of rows that have none
     with compiling(build.say):
         warm_up_diversity()
     found = choose(
         _vectors(build, rows, section),
         score,
         rows["topic"].to_numpy().astype(np.int64),
-        np.array([code.get(name, REST) for name in of], np.int64),
-        np.array([row_id in held for row_id in rows["row_id"].to_pylist()], np.bool_),
+        parts[of.indices.fill_null(len(names)).to_numpy()],
+        places_of(rows["row_id"].combine_chunks(), uuids([row_id.bytes for row_id in held])) >= 0,
         similarity=section.similarity,
         budget=section.budget,
         topic_cap=section.topic_cap,

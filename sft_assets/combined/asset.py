@@ -53,6 +53,9 @@ TABLE = Table(
 )
 
 
+TOGETHER = 64_000_000  # bytes of rows and texts that are stored by one statement
+
+
 @state(TABLE, deps=("combined_reviews",), code=2, data_of_code=masks.version)
 def combined(build: Build, folder: Folder, recipe: Recipe) -> None:
     """One table of conversations: records mapped, repaired, checked and masked, in the recipe's mixture."""
@@ -62,20 +65,22 @@ def combined(build: Build, folder: Folder, recipe: Recipe) -> None:
     there = [name for (name,) in build.con.execute(f"SELECT DISTINCT format FROM {build.of('raw')}").fetchall()]
     groups = grouped(there)
     rules, found, done = rules_by_source(recipe), Counter[str](), 0
-    answers = Answers.of(build, folder, recipe)
+    answers, made = Answers.of(build, folder, recipe), Made(build)
     single = ", ".join(f"'{name}'" for name in there if name not in groups)
     for batch in build.stream(f"SELECT {RECORD} FROM raw WHERE format IN ({single})") if single else ():
         records = [Record(*fields) for fields in _columns(batch)]
         found.update(record.source for record in records)
         outcomes = [rows_of(orjson.loads(r.text), r.format, Hints.of(r.hints), rules(r.source)) for r in records]
-        _keep(build, records, outcomes, answers)
+        _keep(build, records, outcomes, answers, made)
         build.progress(done := done + len(records), total)
     for name, key in groups.items():
         for records in _groups(build, name, key):
             found.update(record.source for record in records)
             values = [orjson.loads(record.text) for record in records]
-            _keep(build, records, rows_of_group(values, name, Hints.of(records[0].hints), rules(records[0].source)), answers)
+            outcomes = rows_of_group(values, name, Hints.of(records[0].hints), rules(records[0].source))
+            _keep(build, records, outcomes, answers, made)
             build.progress(done := done + len(records), total)
+    made.store()
     _mix(build, recipe)
     answers.record(build)
     build.notes["source_files"] = summarize(build)
@@ -156,7 +161,31 @@ class Answers:
         applying.record(build, decisions, [decision for decision in self.applied if decision.row_id in there], there)
 
 
-def _keep(build: Build, records: Sequence[Record], outcomes: Sequence[Outcome], answers: Answers) -> None:
+@dataclass
+class Made:
+    """Rows and their texts on their way to the database, many batches at a time: each statement that stores texts looks through
+    all that are there already."""
+
+    build: Build
+    contents: list[pa.Table] = field(default_factory=list)
+    rows: list[pa.Table] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, contents: pa.Table, rows: pa.Table) -> None:
+        self.contents.append(contents)
+        self.rows.append(rows)
+        self.size += contents.nbytes + rows.nbytes
+        if self.size >= TOGETHER:
+            self.store()
+
+    def store(self) -> None:
+        if self.rows:
+            self.build.store("contents", "content_hash", pa.concat_tables(self.contents))
+            self.build.insert_into("candidates", pa.concat_tables(self.rows))
+        self.contents, self.rows, self.size = [], [], 0
+
+
+def _keep(build: Build, records: Sequence[Record], outcomes: Sequence[Outcome], answers: Answers, stored: Made) -> None:
     """Store the rows of these records, and the reasons of those that have none."""
     rows: list[tuple[Record, bytes, Row]] = []
     for record, outcome in zip(records, outcomes, strict=True):
@@ -184,7 +213,6 @@ def _keep(build: Build, records: Sequence[Record], outcomes: Sequence[Outcome], 
         "rejected": messages_array([c.rejected for c in made]),
         "tools": pa.array([c.tools for c in made], pa.string()),
     }
-    build.store("contents", "content_hash", pa.table(contents))
     columns = {
         "row_id": uuids([own_id for _, own_id, _ in rows]),
         "record_id": uuids([record.id for record, _, _ in rows]),
@@ -197,7 +225,7 @@ def _keep(build: Build, records: Sequence[Record], outcomes: Sequence[Outcome], 
         "language": pa.array([c.language for c in made], pa.string()),
         "meta": pa.array([row.meta for _, _, row in rows], pa.string()),
     }
-    build.insert_into("candidates", pa.table(columns))
+    stored.add(pa.table(contents), pa.table(columns))
 
 
 def _mix(build: Build, recipe: Recipe) -> None:

@@ -71,25 +71,37 @@ def deduped(build: Build, folder: Folder, recipe: Recipe) -> None:
         section.permutations,
         lambda done: build.progress(done, passes * total),
         engine,
+        total,
     )
     priorities = {source.name: source.priority for source in recipe.sources}
     priority = np.array([priorities.get(name, 0) for name in rows.sources], np.int64)
-    read, held = _reader(build, rows), _held(build, folder, rows)
-    spill = build.value("SELECT current_setting('temp_directory')") or None
-    if bloom:
-        told = lambda done: build.progress(total + done, passes * total)  # noqa: E731
-        found = bloom_duplicates(rows, read, section, priority, told, held, engine, spill)
-    else:
-        guard = section.keep_if_numbers_differ
-        found = near_duplicates(
-            rows, read, section.compare, section.threshold, guard, priority, section.near, held=held, engine=engine, spill=spill
-        )
-    if section.semantic:
-        _compare_meaning(build, rows, found, read, section.semantic, priority, folder, held, engine)
-    if held is not None:
-        build.notes["kept_by_people"] = found.keep(np.flatnonzero(held), rows.row_id)
-    _write(build, rows, found)
-    build.notes |= report.of(build, rows.row_id, found)
+    with build.half_the_memory(recipe.engine.memory_limit):
+        read, held = _reader(build, rows.row_id), _held(build, folder, rows)
+        spill = build.value("SELECT current_setting('temp_directory')") or None
+        if bloom:
+            told = lambda done: build.progress(total + done, passes * total)  # noqa: E731
+            found = bloom_duplicates(rows, read, section, priority, told, held, engine, spill)
+        else:
+            guard = section.keep_if_numbers_differ
+            found = near_duplicates(
+                rows,
+                read,
+                section.compare,
+                section.threshold,
+                guard,
+                priority,
+                section.near,
+                held=held,
+                engine=engine,
+                spill=spill,
+            )
+        rows = rows.without_bands()
+        if section.semantic:
+            _compare_meaning(build, rows, found, read, section.semantic, priority, folder, held, engine)
+        if held is not None:
+            build.notes["kept_by_people"] = found.keep(np.flatnonzero(held), rows.row_id)
+        _write(build, rows, found)
+        build.notes |= report.of(build, rows.row_id, found)
 
 
 def _held(build: Build, folder: Folder, rows: Profiles) -> npt.NDArray[np.bool_] | None:
@@ -121,10 +133,10 @@ def _compare_meaning(
     )
 
 
-def _reader(build: Build, rows: Profiles) -> Read:
+def _reader(build: Build, row_id: npt.NDArray[np.void]) -> Read:
     def read(some: Ints | None, ordered: bool) -> Iterator[pa.RecordBatch]:
-        some = np.arange(len(rows)) if some is None else some
-        numbers = pa.table({"row_id": _ids(rows.row_id, some), "number": some, "place": np.arange(len(some))})
+        some = np.arange(len(row_id)) if some is None else some
+        numbers = pa.table({"row_id": _ids(row_id, some), "number": some, "place": np.arange(len(some))})
         sql = f"SELECT {TURNS}, number FROM combined JOIN numbers USING (row_id)"
         return build.stream(f"{sql} ORDER BY place" if ordered else sql, rows=BATCH, numbers=numbers)
 

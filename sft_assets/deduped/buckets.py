@@ -88,13 +88,19 @@ def buckets(
     bands: list[Band], guard: Words, values: Words, bounds: Ints, sizes: Ints, threshold: float, crowded: int = CROWDED
 ) -> Buckets:
     """The buckets of rows 0 to len(guard) - 1 (`bands` speaks of these numbers). values, bounds, sizes: their shingle sets."""
-    members: list[Ints] = []
-    names: list[Ints] = []
+    members: list[npt.NDArray[np.int32]] = []
+    names: list[npt.NDArray[np.int32]] = []
     crowd = np.zeros(len(guard), np.bool_)
     number = 0
 
     def one(band: Band) -> tuple[Ints, Ints]:
         return _grouped(band.keys.astype(np.uint64) << np.uint64(32) | guard[band.rows] >> np.uint64(32), band.rows)
+
+    def take(rows: Ints, sizes: Ints) -> None:
+        nonlocal number
+        members.append(rows.astype(np.int32))
+        names.append(np.repeat(np.arange(number, number + len(sizes), dtype=np.int32), sizes))
+        number += len(sizes)
 
     with ThreadPoolExecutor(cores()) as pool:
         grouped = list(pool.map(one, bands))
@@ -102,18 +108,16 @@ def buckets(
         sizes_here = np.diff(np.append(begins, len(rows)))
         crowd[rows[np.repeat(sizes_here > crowded, sizes_here)]] = True
         small = (sizes_here > 1) & (sizes_here <= crowded)
-        members.append(rows[np.repeat(small, sizes_here)])
-        names.append(number + np.repeat(np.arange(small.sum()), sizes_here[small]))
-        number += int(small.sum())
+        take(rows[np.repeat(small, sizes_here)], sizes_here[small])
     if crowd.any():
         rows, keys = _prefixes(np.flatnonzero(crowd), guard, values, bounds, sizes, threshold)
         rows, begins = _grouped(keys, rows)
         sizes_here = np.diff(np.append(begins, len(rows)))
         several = sizes_here > 1
-        members.append(rows[np.repeat(several, sizes_here)])
-        names.append(number + np.repeat(np.arange(several.sum()), sizes_here[several]))
-        number += int(several.sum())
+        take(rows[np.repeat(several, sizes_here)], sizes_here[several])
     member, name = np.concatenate(members), np.concatenate(names)
+    for lists in (grouped, members, names):  # as large together as what is made of them
+        lists.clear()
     order = np.argsort(member, kind="stable")
     pointers = np.concatenate([[0], np.cumsum(np.bincount(member, minlength=len(guard)))]).astype(np.int64)
     starts = np.concatenate([[0], np.cumsum(np.bincount(name, minlength=number))]).astype(np.int64)

@@ -74,6 +74,11 @@ class Profiles(NamedTuple):
     def __len__(self) -> int:
         return len(self.row_id)
 
+    def without_bands(self) -> Profiles:
+        """The same without more than half of it, which is of use for candidates only."""
+        columns: dict[str, Any] = self._asdict()
+        return Profiles(**{**columns, "bands": np.empty((len(self), 0), np.uint32)})
+
     def guards(self, some: npt.NDArray[np.int64], numbers: bool) -> npt.NDArray[np.uint64]:
         """What two rows must have the same of to be near duplicates. numbers: whether theirs count."""
         guard = self.scope[some] * np.uint64(0x9E3779B97F4A7C15)
@@ -118,23 +123,35 @@ def profiles(
     permutations: int,
     progress: Callable[[int], None] = lambda done: None,
     engine: Engine = LOCAL,
+    rows: int = 0,
 ) -> Profiles:
-    """The profile of every row of `batches` (columns as TURNS has them)."""
-    made: list[list[Any]] = []
-    names: dict[str, int] = {}
-    done = 0
+    """The profile of every row of `batches` (columns as TURNS has them). rows: how many there will be, where it is known."""
+    made, names = _Growing(rows), dict[str, int]()
     for batch, some in _made(engine, batches, _Shape(compare, bands, permutations)):
-        made.append(_columns(batch, some, names))
-        done += batch.num_rows
-        progress(done)
-    if not made:
-        return _none(bands[0])
-    whole = []
-    for i in range(len(made[0])):
-        whole.append(np.concatenate([columns[i] for columns in made]))
-        for columns_made in made:
-            columns_made[i] = None  # what has been put together need not be there twice
-    return _profiles(whole, names)
+        made.add(_columns(batch, some, names))
+        progress(made.rows)
+    return _profiles(made.whole(), names) if made.columns else _none(bands[0])
+
+
+class _Growing:
+    """Columns that are made part by part. room: for so many rows from the start: then nothing is there twice."""
+
+    def __init__(self, room: int):
+        self.columns: list[Any] = []
+        self.rows, self.room = 0, room
+
+    def add(self, parts: list[Any]) -> None:
+        first, self.rows = self.rows, self.rows + len(parts[0])
+        if not self.columns or self.rows > self.room:
+            self.room = max(self.room, self.rows, 2 * first)
+            before, self.columns = self.columns, [np.empty((self.room, *part.shape[1:]), part.dtype) for part in parts]
+            for column, old in zip(self.columns, before, strict=False):
+                column[:first] = old[:first]
+        for column, part in zip(self.columns, parts, strict=True):
+            column[first : self.rows] = part  # copied: a part may be a view of a batch, and would keep all of its texts
+
+    def whole(self) -> list[Any]:
+        return [column[: self.rows] for column in self.columns]
 
 
 def _columns(batch: pa.RecordBatch, made: _Made, names: dict[str, int]) -> list[Any]:

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 import orjson
 
 from sft_assets.errors import SftError
-from sft_assets.folder import Folder, write_whole
+from sft_assets.folder import Folder, written_whole
 from sft_assets.recipe import Recipe
 from sft_assets.warehouse.build import Build
+
+AT_ONCE = 1000  # entries
 
 
 def stop_if_too_many(build: Build, folder: Folder, recipe: Recipe, found: Mapping[str, int]) -> None:
@@ -44,10 +46,11 @@ def stop_if_too_many(build: Build, folder: Folder, recipe: Recipe, found: Mappin
     if not complaints:
         return
     columns = ("source", "source_file", "position", "reason", "detail", "sha256", "excerpt")
-    rows = build.con.execute(f"SELECT {', '.join(columns)} FROM {ledger} ORDER BY source_file, position").fetchall()
     path = folder.quarantine / f"{build.spec.name}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.jsonl"
-    lines = [orjson.dumps(dict(zip(columns, row, strict=True))) for row in rows]
-    write_whole(path, b"\n".join(lines) + b"\n")
+    entries = build.con.execute(f"SELECT {', '.join(columns)} FROM {ledger} ORDER BY source_file, position")
+    with written_whole(path) as file:
+        while rows := entries.fetchmany(AT_ONCE):
+            file.writelines(orjson.dumps(dict(zip(columns, row, strict=True))) + b"\n" for row in rows)
     raise SftError(
         f"{build.spec.name} stopped: {'; '.join(complaints)}. The old tables stand. What was set aside is in {path}. "
         "Mend the file, state its format, columns or encoding in the recipe, or raise max_quarantined there."

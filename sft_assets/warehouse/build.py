@@ -205,6 +205,18 @@ class Build:
                 cursor.register(name, table)
             yield from cursor.sql(sql).to_arrow_reader(rows)
 
+    @contextmanager
+    def half_the_memory(self, limit: str) -> Iterator[None]:
+        """Leave half of DuckDB's memory to others while the block lasts. limit: what it has, as the recipe says it.
+
+        DuckDB fills what it has with blocks that it may need again; arrays over all rows need the room more.
+        """
+        number = limit.rstrip("KMGTiB ")
+        with suppress(duckdb.OutOfMemoryException):  # more than half is in use
+            self.con.execute(f"SET memory_limit = '{float(number) / 2}{limit.removeprefix(number)}'")
+        yield
+        self.con.execute(f"SET memory_limit = '{limit}'")  # if the block fails, the connection is closed
+
     # ------------------------------------------------------------------------------------------------------ writing
 
     def insert(self, batch: pa.RecordBatch | pa.Table) -> None:

@@ -18,10 +18,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from sft_assets.arrow import uuid_bytes, uuids
 from sft_assets.asset import model_evidence
 from sft_assets.clustered.coverage import Coverage, sample
-from sft_assets.clustered.embeddings import cached_vectors, embed_contents, read_vectors
+from sft_assets.clustered.embeddings import cached_vectors, embed_contents, places_of, read_vectors
 from sft_assets.clustered.map.page import write_page
 from sft_assets.clustered.map.picture import picture
 from sft_assets.clustered.projection.asset import KEPT as NEIGHBOURS
@@ -114,10 +116,10 @@ def map_(evidence: Evidence, folder: Folder, recipe: Recipe) -> None:
     write_page(folder.map, points, title, scores)
     image = picture(points)
     write_whole(folder.map.with_suffix(".png"), image)
-    states, counts = np.unique(rows["state"].to_numpy(zero_copy_only=False), return_counts=True)
+    counts = rows["state"].value_counts()
     evidence.notes |= {
         "files": [folder.map.name, folder.map.with_suffix(".png").name],
-        "rows_by_state": dict(zip(states.tolist(), counts.tolist(), strict=True)),
+        "rows_by_state": {pair["values"]: pair["counts"] for pair in counts.sort().to_pylist()},
         "without_a_place": len(rows) - len(there),
         "embedded_for_the_map": stand.embedded,
         "shown": len(points),
@@ -163,22 +165,21 @@ def _places(evidence: Evidence, folder: Folder, recipe: Recipe, rows: pa.Table) 
         """).to_arrow_table()
     xy = np.stack([lie["x"].to_numpy(), lie["y"].to_numpy()], axis=1).astype(np.float32).reshape(-1, 2)
     topic = lie["topic"].to_numpy().astype(np.int64)
-    number = {content: i for i, content in enumerate(known.to_pylist())}
-    contents = rows["content_hash"].to_pylist()
-    at, ended = np.array([number.get(content, -1) for content in contents], np.int64), rows["state"].to_pylist()
-    lost_to = {row: i for i, row in enumerate(rows["row_id"].to_pylist())}
-    of = np.array([lost_to.get(other, -1) for other in rows["of"].to_pylist()], np.int64)
+    contents = rows["content_hash"].combine_chunks()
+    at = places_of(contents, known)
+    of = places_of(rows["of"].combine_chunks(), rows["row_id"].combine_chunks())
     lost = np.flatnonzero((at < 0) & (of < 0))
-    stay = {contents[i] for i in lost if ended[i] in ("kept", "review")}  # such as people kept against a dropping rule
-    dropped = sorted({contents[i] for i in lost} - stay)[: recipe.map.max_dropped]
+    ended = pc.is_in(rows["state"], pa.array(["kept", "review"])).to_numpy()  # such as people kept against a dropping rule
+    stay = set(uuid_bytes(contents.take(pa.array(lost[ended[lost]]))))
+    dropped = sorted({*uuid_bytes(contents.take(pa.array(lost)))} - stay)[: recipe.map.max_dropped]
     wanted = [*sorted(stay), *dropped]
     if wanted and recipe.embeddings.model is not None and len(known):
-        more = _embedded(evidence, folder, recipe, [content.bytes for content in wanted])
+        more = _embedded(evidence, folder, recipe, wanted)
         fitted = vectors[: int(np.count_nonzero(lie["fitted"].to_numpy()))]
         places, topics = _amid(more, fitted, xy, topic)
-        number |= {content: len(vectors) + i for i, content in enumerate(wanted)}
+        new = places_of(contents, uuids(wanted))
+        at = np.where(new < 0, at, len(vectors) + new)
         vectors, xy, topic = np.vstack([vectors, more]), np.vstack([xy, places]), np.concatenate([topic, topics])
-        at = np.array([number.get(content, -1) for content in contents], np.int64)
     how = np.where(at < 0, "", np.where(at < len(known), "embedded", "embedded for the map")).astype(object)
     duplicates = np.flatnonzero(of >= 0)
     at[duplicates] = at[of[duplicates]]
@@ -240,11 +241,10 @@ def _points(evidence: Evidence, some: pa.Table) -> tuple[pa.Table, list[str]]:
 def _coverage(evidence: Evidence, rows: pa.Table, stand: Places) -> dict[str, Any]:
     """The figures of what each state kept and of what it dropped; combined: of all rows. (Rows come by row_id, which is a hash:
     the first ones are a sample.)"""
-    ended = rows["state"].to_numpy(zero_copy_only=False)
     left = np.arange(len(rows))
     sets = {"combined": {"kept": left}}
     for state in STATES:
-        gone = ended[left] == state
+        gone = pc.equal(rows["state"], state).to_numpy()[left]
         sets[state] = {"kept": left[~gone], "dropped": left[gone]}
         left = left[~gone]
     texts = _texts(evidence, rows, sets)
