@@ -700,7 +700,7 @@ class RayCluster(Section):
 
 
 class Engine(Section):
-    """How, never what: nothing here changes a result or makes anything stale."""
+    """How, never what: nothing here changes a result (but for the last digits that a GPU computes) or makes anything stale."""
 
     memory_limit: str = Field(
         default="2GB", pattern=r"^\d+(\.\d+)? ?([KMGT]i?B)$", description="DuckDB's; what does not fit is spilled to disk"

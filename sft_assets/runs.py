@@ -114,7 +114,7 @@ def open_instance(folder: Folder) -> DagsterInstance:
     if own.exists():
         write_instance_config(folder, folder.root)  # the folder may have moved
         config = yaml.safe_load(own.read_text("utf-8")) or {}
-    elsewhere = own.exists() and "sqlite" not in config.get("storage", {"sqlite": {}})
+    elsewhere = own.exists() and "sqlite" not in (config.get("storage") or {"sqlite": {}})
     folder.dagster.mkdir(parents=True, exist_ok=True)
     with (folder.dagster / ".opening").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)  # two processes that make Dagster's tables at the same time fail over each other's

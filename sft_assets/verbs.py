@@ -369,7 +369,7 @@ class Workspace:
         """Where a run may meet a full disk."""
         if is_ample(self.folder, self.recipe):
             return []
-        with suppress(SftError):  # whatever is wrong, the run itself says it, where it meets it
+        with suppress(Exception):  # whatever is wrong, the run itself says it, where it meets it
             stale = self._stale(within)
             return self.disk({key.to_user_string(): stale[key] for key in self.graph.order(stale)}).warnings if stale else []
         return []

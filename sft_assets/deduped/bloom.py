@@ -104,7 +104,7 @@ def bloom_duplicates(
             numbers.append(numbers_of(batch)[taken])
             yield batch.take(pa.array(taken))
 
-    alike = profiles(shared(), section.compare, bands, section.permutations, engine=engine)
+    alike = profiles(shared(), section.compare, bands, section.permutations)  # here: `shared` has the cluster's workers
     number = np.concatenate(numbers)
     priorities = dict(zip(rows.sources, priority, strict=True))
     own = np.array([priorities[name] for name in alike.sources], np.int64)

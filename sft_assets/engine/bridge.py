@@ -17,9 +17,11 @@ import os
 import platform
 import sys
 import threading
+import uuid
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
@@ -36,6 +38,7 @@ ATTEMPTS = 3  # workers that a batch may be the end of
 WAITING = 2  # batches of an actor for each that it works on at a time
 LOOK = 2.0  # seconds between looks at the cluster
 SILENT = 20.0  # seconds without an answer from the cluster, after which it is lost
+COMPUTE = ("numba", "numpy", "pyarrow", "regex", "sentence-transformers", "tokenizers", "torch", "transformers")
 PATIENCE = 30.0  # seconds without a worker, after which people are told
 
 
@@ -62,11 +65,11 @@ def versions() -> dict[str, str]:
     package = Path(__file__).parents[1]
     for path in sorted(p for p in package.rglob("*") if p.suffix in (".py", ".yaml", ".md")):
         digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
-    python = ".".join(platform.python_version_tuple()[:2])
     return {
         "sft_assets": f"{__version__} ({digest.hexdigest()[:8]})",
-        "Python": python,
-        "place": f"{platform.node()} {package}",
+        "Python": ".".join(platform.python_version_tuple()[:2]),
+        **{name: version(name) for name in COMPUTE},
+        "place": f"{uuid.getnode()} {platform.node()} {package}",
     }
 
 
@@ -95,6 +98,7 @@ class Lane:
     workers: list[Worker] = field(default_factory=list)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     failure: str = ""
+    failed_starts: int = 0  # in a row
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     def room(self) -> int:
@@ -103,7 +107,7 @@ class Lane:
         Raises:
             SftError: for none.
         """
-        nodes = [node["Resources"] for node in _nodes() if node["Alive"]]
+        nodes = [node["Resources"] for node in self.bridge.nodes if node["Alive"]]
         fits = [
             min(int(node.get(kind, 0) / asked + 1e-6) for kind, asked in (("CPU", self.cpus), ("GPU", self.gpus)) if asked)
             for node in nodes
@@ -150,8 +154,13 @@ class Lane:
                 f"{self.name}: {ATTEMPTS} workers died of the same batch, the last: {why}. Where memory is short, give each "
                 f"worker more of a node (recipe: engine.ray.{self.name}.cpus), so that there are fewer on it"
             )
-        except SftError as error:
-            self.bridge.tell("failed", self.number, number, str(error))
+        except Exception as error:  # whatever it is: somebody waits for an answer
+            self.bridge.tell("failed", self.number, number, str(error) or type(error).__name__)
+
+    @property
+    def depth(self) -> int:
+        """Batches that a worker may have: one waits for it, unless it works on several at a time anyway."""
+        return WAITING if self.at_once == 1 else self.at_once
 
     async def _free(self) -> Worker:
         """The ready worker that has the least to do, when there is one that is not full."""
@@ -160,7 +169,7 @@ class Lane:
                 if self.failure:
                     raise SftError(self.failure)
                 self._grow()
-                ready = [worker for worker in self.workers if worker.ready and worker.busy < WAITING * self.at_once]
+                ready = [worker for worker in self.workers if worker.ready and worker.busy < self.depth]
                 if ready:
                     worker = min(ready, key=lambda worker: worker.busy)
                     worker.busy += 1
@@ -172,7 +181,7 @@ class Lane:
         if len(self.tasks) <= len(self.workers) * self.at_once or len(self.workers) >= self.room():
             return
         options = {"num_cpus": self.cpus, "num_gpus": self.gpus, "max_restarts": 0, "scheduling_strategy": "SPREAD"}
-        options["max_concurrency"] = WAITING * self.at_once if self.at_once > 1 else 1
+        options["max_concurrency"] = self.at_once
         worker = Worker(self.bridge.actors.options(**options).remote(self.load, self.cpus, self.gpus))
         self.workers.append(worker)
         started = asyncio.create_task(self._start(worker))
@@ -187,14 +196,16 @@ class Lane:
                     return
                 if not any(other.ready for other in self.workers):
                     self.say(f"{self.name}: the cluster has no room for a worker yet ({self.cpus:g} CPU, {self.gpus:g} GPU)")
-            there = hello.result()
-            self.failure = _differ(there)
-            worker.ready = True
-        except RayError as error:
+            if why := _differ(hello.result()):
+                self.failure = why
+            else:
+                worker.ready, self.failed_starts = True, 0
+        except Exception as error:  # of Ray, mostly
             if not worker.dead:
                 self._bury(worker, "")
-                self.bridge.failed_starts += 1
-                if "ModuleNotFoundError" in str(error) or self.bridge.failed_starts >= ATTEMPTS:
+                self.failed_starts += 1
+                alone = not any(other.ready for other in self.workers)
+                if "ModuleNotFoundError" in str(error) or (alone and self.failed_starts >= ATTEMPTS):
                     self.failure = f"{self.name}: no worker could be started: {_first_line(error)}. {NODES}"
         async with self.changed:
             self.changed.notify_all()
@@ -222,7 +233,7 @@ def _differ(there: dict[str, str]) -> str:
     ours = versions()
     if there["place"] == ours["place"]:
         return ""
-    said = [f"{name} {there[name]} there, {ours[name]} here" for name in ("sft_assets", "Python") if there[name] != ours[name]]
+    said = [f"{name} {there[name]} there, {ours[name]} here" for name in ours if name != "place" and there[name] != ours[name]]
     return f"a node of the cluster would give other results: {', '.join(said)}. {NODES}" if said else ""
 
 
@@ -240,7 +251,7 @@ class Bridge:
         self.source, self.target = source, target
         self.lanes: dict[int, Lane] = {}
         self.background: set[asyncio.Task[None]] = set()
-        self.failed_starts = 0
+        self.nodes = _nodes()  # as they were when somebody looked last
         self.actors: Any = ray.remote(SftWorker)
 
     def tell(self, *message: Any) -> None:
@@ -269,7 +280,7 @@ class Bridge:
             name, load, *asked = more[0]
             lane = self.lanes[number] = Lane(self, number, name, ray.put(load), *asked)
             with suppress(SftError):  # the first batch is told
-                self.tell("workers", number, WAITING * lane.at_once * lane.room() + 2)
+                self.tell("workers", number, lane.depth * lane.room() + 2)
         elif kind == "batch" and number in self.lanes:
             self.lanes[number].submit(*more)
         elif kind == "close" and number in self.lanes:
@@ -281,8 +292,8 @@ class Bridge:
         while True:
             await asyncio.sleep(LOOK)
             try:
-                nodes = await asyncio.wait_for(loop.run_in_executor(None, _nodes), SILENT)
-                if any(node["NodeID"] == own and node["Alive"] for node in nodes):
+                self.nodes = await asyncio.wait_for(loop.run_in_executor(None, _nodes), SILENT)
+                if any(node["NodeID"] == own and node["Alive"] for node in self.nodes):
                     continue
                 why = "the node that this machine is of it is gone"
             except (TimeoutError, RayError, RuntimeError, ConnectionError) as error:
@@ -295,16 +306,15 @@ def main() -> None:
     address = sys.argv[1]
     target = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what Ray prints is no message
-    bridge = Bridge(sys.stdin.buffer, target)
     try:
         if address == "local":
             ray.init(address="local", include_dashboard=False, log_to_driver=False)
         else:
             ray.init(address=address, log_to_driver=False)
     except Exception as error:  # whatever it is: without a cluster there is nothing to do
-        bridge.tell("lost", None, f"there is none to be reached ({_first_line(error)})")
+        write_frame(target, packed(("lost", None, f"there is none to be reached ({_first_line(error)})")))
         return
-    asyncio.run(bridge.serve())
+    asyncio.run(Bridge(sys.stdin.buffer, target).serve())
     ray.shutdown()
 
 

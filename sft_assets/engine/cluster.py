@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from importlib.util import find_spec
 from typing import IO, Any
 
@@ -29,7 +30,8 @@ from sft_assets.recipe import RayCluster
 INSTALL = "pip install 'sft-assets[ray]'"
 AHEAD = 2  # batches for each worker: one that it works on, one that waits for it
 FIRST_AHEAD = 4  # before the cluster has said how many workers there will be
-MOST_AHEAD = 512  # batches that are held here, however many workers there are
+MOST_AHEAD = 512  # batches that are held here, however many workers there are ...
+MOST_BYTES = 512 << 20  # ... and what of them is sent and not answered
 SECONDS_TO_END = 10.0
 GONE = "nobody answers there"
 # Ray's own: how long its driver tries to reach a cluster that is gone, and that it reports nothing to anybody
@@ -47,10 +49,15 @@ class Cluster(Engine):
         if find_spec("ray") is None:
             raise SftError(f"the recipe's engine.ray needs Ray, which is not installed: `{INSTALL}`, or leave engine.ray out")
         self.settings, self.say = settings, say
+        self._context = copy_context()  # what tells people is found there, and the bridge is listened to in another thread
+
+    def _told(self, words: str) -> None:
+        with suppress(Exception):  # nobody who cannot be told is to stop the answers
+            self._context.copy().run(self.say, words)
 
     @contextmanager
     def workers(self, job: Job[In, Out]) -> Iterator[Workers[In, Out]]:
-        lane: Lane[In, Out] = Lane(Bridge.to(self.settings.address), self.say)
+        lane: Lane[In, Out] = Lane(Bridge.to(self.settings.address), self._told)
         asked = getattr(self.settings, job.name)
         lane.open((job.name, packed(job.load), asked.cpus, asked.gpus, asked.most, job.at_once))
         try:
@@ -62,13 +69,16 @@ class Cluster(Engine):
 class Lane(Workers[In, Out]):
     """The workers of one job on the cluster, as seen from here."""
 
-    ahead = FIRST_AHEAD
-
     def __init__(self, bridge: Bridge, say: Callable[[str], None]):
         self.bridge, self.say = bridge, say
         self.number, self._batches = next(bridge.numbers), itertools.count()
-        self._waiting: dict[int, Future[bytes]] = {}
+        self._waiting: dict[int, tuple[Future[bytes], int]] = {}
+        self._ahead, self._sent = FIRST_AHEAD, 0
         self._lock = threading.Lock()
+
+    @property
+    def ahead(self) -> int:
+        return self._ahead if self._sent < MOST_BYTES else 0
 
     def open(self, asked: tuple[Any, ...]) -> None:
         self.bridge.lanes[self.number] = self
@@ -83,9 +93,11 @@ class Lane(Workers[In, Out]):
     def submit(self, batch: In) -> Future[Out]:
         number, result, answer = next(self._batches), Future[Out](), Future[bytes]()
         answer.add_done_callback(lambda done: _hand_on(done, result))
+        frame = packed(batch)
         with self._lock:
-            self._waiting[number] = answer
-        self.bridge.send("batch", self.number, number, packed(batch))
+            self._waiting[number] = answer, len(frame)
+            self._sent += len(frame)
+        self.bridge.send("batch", self.number, number, frame)
         return result
 
     def heard(self, kind: str, *words: Any) -> None:
@@ -93,10 +105,11 @@ class Lane(Workers[In, Out]):
         if kind == "say":
             self.say(words[0])
         elif kind == "workers":
-            self.ahead = min(words[0], MOST_AHEAD)
+            self._ahead = min(words[0], MOST_AHEAD)
         else:
             with self._lock:
-                answer = self._waiting.pop(words[0], None)
+                answer, size = self._waiting.pop(words[0], (None, 0))
+                self._sent -= size
             if answer and kind == "done":
                 answer.set_result(words[1])
             elif answer:
@@ -106,7 +119,7 @@ class Lane(Workers[In, Out]):
         """There will be no more answers."""
         with self._lock:
             waiting, self._waiting = self._waiting, {}
-        for answer in waiting.values():
+        for answer, _ in waiting.values():
             answer.set_exception(SftError(why))
 
 
@@ -167,6 +180,9 @@ class Bridge:
         except (OSError, ValueError):
             self.process.wait()  # the listener finds out why
             self._end("")
+        except BaseException:  # half a message would be taken for the beginning of the next
+            self.process.kill()
+            raise
         if self.lost:
             raise SftError(self.lost)
 
@@ -185,14 +201,20 @@ class Bridge:
     def _listen(self) -> None:
         stdout, why = self.process.stdout, ""
         assert stdout is not None
-        while (frame := read_frame(stdout)) is not None:
-            kind, number, *words = unpacked(frame)
-            if kind == "lost":
-                why = words[0]
-            elif (lane := self.lanes.get(number)) is not None:
-                lane.heard(kind, *words)
-        self.process.wait()
-        self._end(why)
+        try:
+            while (frame := read_frame(stdout)) is not None:
+                kind, number, *words = unpacked(frame)
+                if kind == "lost":
+                    why = words[0]
+                elif (lane := self.lanes.get(number)) is not None:
+                    lane.heard(kind, *words)
+        finally:  # whatever ends it: nobody listens any more
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(SECONDS_TO_END)
+            self.process.kill()
+            self.process.wait()
+            self._end(why)
+            atexit.unregister(self.close)
 
     def _end(self, why: str) -> None:
         if not why:

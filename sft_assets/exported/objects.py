@@ -88,7 +88,11 @@ def place_of(target: str) -> Place:
             place.files()
     except ImportError:
         raise SftError(f"{shown}: {protocol}:// needs a package that is not here: pip install 'sft-assets[remote]'") from None
-    except ValueError:
+    except ValueError as error:
+        if protocol in fsspec.available_protocols():
+            raise SftError(
+                f"{shown}: {reason_of(error)}; mind the variables of fsspec's client, such as AWS_ENDPOINT_URL"
+            ) from None
         raise SftError(f"{shown}: no protocol is called {protocol}://; s3 and gs are known") from None
     return place
 
@@ -123,8 +127,10 @@ def copy(export: Finished, place: Place, progress: Progress = lambda n: None) ->
                 f"{to.shown} holds what is no part of the export ({_listed(others)}), and stays as it is: name another place; "
                 "or delete it there, if a copy of another export that was killed left it"
             )
+        sent: list[str] = []
         try:
             for name in (names := [name for name in export.files if name != NAME]):
+                sent += [name] if name not in there else []
                 to.system.put_file(str(export.root / name), to.at(name))
                 progress(export.files[name].size)
             to.system.invalidate_cache()
@@ -135,7 +141,7 @@ def copy(export: Finished, place: Place, progress: Progress = lambda n: None) ->
                 )
             _finish(export, to)
         except BaseException:
-            _take_back(export, to)
+            _take_back(sent, to)
             raise
     return Copied(to.shown, len(export.files))
 
@@ -153,15 +159,17 @@ def _finish(export: Finished, to: Place) -> None:
     except FileExistsError:
         raise SftError(f"{to.shown}: somebody else put an export there meanwhile: name another place") from None
     to.system.invalidate_cache()
+    if export.files.keys() - to.files():
+        raise SftError(f"{to.shown}: files went while they were copied; somebody else writes there: name another place")
     if not _stands(export, to, NAME):
         raise SftError(f"{to.shown}: {NAME} is not what was sent; somebody else writes there: name another place")
 
 
-def _take_back(export: Finished, to: Place) -> None:
-    """Delete what was sent, as far as it can be done, unless it became an export."""
+def _take_back(sent: list[str], to: Place) -> None:
+    """Delete what was sent and was not there before, as far as it can be done, unless it became an export."""
     with suppress(Exception):  # what went wrong is told already
         if NAME not in (there := to.files()):
-            for name in export.files.keys() & there:
+            for name in there.intersection(sent):
                 with suppress(Exception):
                     to.system.rm_file(to.at(name))
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from sft_assets.raw.containers import Damaged, Limits, Meter, Refused, blocks, unpacked
+from sft_assets.raw.containers import Damaged, Limits, Meter, blocks, unpacked
 
 SAMPLE = 1 << 18  # bytes that are looked at of each file
 UNPACKED = (
@@ -74,8 +74,8 @@ def amount_of(path: Path, size: int) -> Amount:
             sample, is_whole = _beginning(unpacked(meter.taking(blocks(file)), meter))
             unpacks_to = len(sample) * (1.0 if is_whole else size / max(meter.taken, 1))
             return _scaled(sample, max(unpacks_to, len(sample)), path.name)
-    except (OSError, Refused, zipfile.BadZipFile, pa.ArrowException, RuntimeError, NotImplementedError, ValueError):
-        return Amount()  # it will be refused
+    except Exception:  # of a dozen decoders: it will be refused, and said why, where it is read
+        return Amount()
 
 
 def _beginning(stream: Iterator[bytes]) -> tuple[bytes, bool]:

@@ -212,10 +212,11 @@ class Build:
         DuckDB fills what it has with blocks that it may need again; arrays over all rows need the room more.
         """
         number = limit.rstrip("KMGTiB ")
-        with suppress(duckdb.OutOfMemoryException):  # more than half is in use
-            self.con.execute(f"SET memory_limit = '{float(number) / 2}{limit.removeprefix(number)}'")
-        yield
-        self.con.execute(f"SET memory_limit = '{limit}'")  # if the block fails, the connection is closed
+        with self.con.cursor() as cursor:  # of its own: what fails here is not to end the build's transaction
+            with suppress(duckdb.OutOfMemoryException):  # more than half is in use
+                cursor.execute(f"SET memory_limit = '{float(number) / 2}{limit.removeprefix(number)}'")
+            yield
+            cursor.execute(f"SET memory_limit = '{limit}'")  # if the block fails, the connection is closed
 
     # ------------------------------------------------------------------------------------------------------ writing
 

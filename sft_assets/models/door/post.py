@@ -35,23 +35,21 @@ def posting(endpoint: Endpoint | None, settings: ModelSettings) -> Job[Body, byt
 
 
 def _opened(endpoint: Endpoint | None, settings: ModelSettings) -> _Client:
+    kept = ExitStack()  # ends with the client; in a worker of a cluster, with its process
     if endpoint is None:
         from sft_assets.models.embedded_server import embedded_server
 
-        server = _KEPT.enter_context(embedded_server())
+        server = kept.enter_context(embedded_server())
         endpoint = Endpoint.at(server.base_url, server.api_key, server.model)
-        _KEPT.enter_context(endpoint.clean_logs())
-    return _Client(endpoint, settings)
-
-
-_KEPT = ExitStack()  # what ends with the process of a worker
+    kept.enter_context(endpoint.clean_logs())
+    return _Client(endpoint, settings, kept)
 
 
 class _Client:
     """Sends a request, and gives the answer's body or the problem that there was."""
 
-    def __init__(self, endpoint: Endpoint, settings: ModelSettings):
-        self.model, self.timeout = endpoint.model, settings.timeout
+    def __init__(self, endpoint: Endpoint, settings: ModelSettings, kept: ExitStack):
+        self.model, self.timeout, self.kept = endpoint.model, settings.timeout, kept
         self.client = endpoint.client(settings.timeout, settings.concurrency)
 
     async def __call__(self, body: Body) -> bytes | Problem:
@@ -64,3 +62,4 @@ class _Client:
 
     async def close(self) -> None:
         await self.client.close()
+        self.kept.close()
