@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 import re
 import shutil
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -319,9 +321,9 @@ def test_a_lost_cluster_ends_the_run_and_what_was_finished_is_kept(
 
 
 def count(folder: Folder) -> int:
-    import sqlite3
-
+    """Scores in the cache; 0 where it is not made yet."""
     if not folder.scores.exists():
         return 0
-    with sqlite3.connect(folder.scores, timeout=60) as con:
-        return int(con.execute("SELECT count(*) FROM vectors").fetchone()[0])
+    with closing(sqlite3.connect(folder.scores, timeout=60)) as con:
+        there = con.execute("SELECT count(*) FROM sqlite_master WHERE name = 'vectors'").fetchone()[0]
+        return int(con.execute("SELECT count(*) FROM vectors").fetchone()[0]) if there else 0
