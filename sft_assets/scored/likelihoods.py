@@ -26,10 +26,9 @@ from sft_assets.asset import model_evidence
 from sft_assets.engine import engine_of
 from sft_assets.evidence import Estimate, Evidence
 from sft_assets.folder import Folder
-from sft_assets.models import weights
 from sft_assets.models.causal import STATUSES, Causal, Losses, Question
 from sft_assets.recipe import Recipe
-from sft_assets.scored.local_scores import ONE_ROW_A_CONTENT, Conversation, Results, Scored, estimate, gather
+from sft_assets.scored.local_scores import ONE_ROW_A_CONTENT, Conversation, Results, Scored, elsewhere, estimate, gather
 from sft_assets.warehouse.build import Law, Table
 
 END_WEIGHT = 0.02  # of a nat of end_loss: the plateau between 0.01 and 0.03 ranks corrupted answers below good ones
@@ -99,7 +98,7 @@ class CausalScorer:
         self.key = self.causal.key
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _elsewhere, (self.causal.name, self.key)
+        return elsewhere, (CausalScorer, "causal model", self.causal.name, self.key)
 
     def load(self) -> None:
         _ = self.causal.model
@@ -111,17 +110,6 @@ class CausalScorer:
                 numbers[index] = _numbers(losses)
             tokens += batch.tokens
         return Scored(numbers, tokens)
-
-
-def _elsewhere(model: str, key: str) -> CausalScorer:
-    """The same model in another process, perhaps on another machine.
-
-    Raises:
-        SftError: it is another one there.
-    """
-    scorer = CausalScorer(model)
-    weights.check_same(f"causal model {model!r}", scorer.key, key)
-    return scorer
 
 
 def _numbers(losses: Losses) -> list[float]:

@@ -24,6 +24,7 @@ from sft_assets.engine.batches import slices
 from sft_assets.errors import SftError
 from sft_assets.evidence import Estimate, Evidence, least
 from sft_assets.folder import Folder
+from sft_assets.models import weights
 from sft_assets.models.vectors import Vectors
 from sft_assets.recipe import Likelihoods, Rewards
 from sft_assets.record import Message, messages_of
@@ -74,6 +75,17 @@ class Scorer(Protocol):
     def score(self, conversations: Sequence[Conversation]) -> Scored:
         """The numbers of each conversation, in their order."""
         ...
+
+
+def elsewhere(kind: Callable[[str], Scorer], what: str, model: str, key: str) -> Scorer:
+    """The same model in another process, perhaps on another machine: what a scorer is pickled as. what: for the message.
+
+    Raises:
+        SftError: it is another one there.
+    """
+    scorer = kind(model)
+    weights.check_same(f"{what} {model!r}", scorer.key, key)
+    return scorer
 
 
 ONE_ROW_A_CONTENT = Law(

@@ -18,10 +18,9 @@ from sft_assets.asset import model_evidence
 from sft_assets.engine import engine_of
 from sft_assets.evidence import Estimate, Evidence
 from sft_assets.folder import Folder
-from sft_assets.models import weights
 from sft_assets.models.reward import STATUSES, Reward, RewardModel
 from sft_assets.recipe import Recipe
-from sft_assets.scored.local_scores import ONE_ROW_A_CONTENT, Conversation, Results, Scored, estimate, gather
+from sft_assets.scored.local_scores import ONE_ROW_A_CONTENT, Conversation, Results, Scored, elsewhere, estimate, gather
 from sft_assets.warehouse.build import Law, Table
 
 DECIMALS = 4
@@ -72,7 +71,7 @@ class RewardScorer:
         self.key = self.model.key
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _elsewhere, (self.model.name, self.key)
+        return elsewhere, (RewardScorer, "reward model", self.model.name, self.key)
 
     def load(self) -> None:
         _ = self.model.model
@@ -84,17 +83,6 @@ class RewardScorer:
                 numbers[index] = STATUSES.index(one.status), one.reward, one.tokens
                 tokens += one.tokens if one.status == "scored" else 0
         return Scored(numbers, tokens)
-
-
-def _elsewhere(model: str, key: str) -> RewardScorer:
-    """The same model in another process, perhaps on another machine.
-
-    Raises:
-        SftError: it is another one there.
-    """
-    scorer = RewardScorer(model)
-    weights.check_same(f"reward model {model!r}", scorer.key, key)
-    return scorer
 
 
 def table_of(found: Results, model: str) -> pa.Table:
