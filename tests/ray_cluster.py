@@ -33,7 +33,7 @@ class RayNodes:
         """Processes of workers that have their job."""
         return [process for process in self.processes() if self._title(process).startswith("ray::SftWorker")]
 
-    def kill_a_worker(self, patience: float = 120.0) -> int:
+    def kill_a_worker(self, patience: float = 300.0) -> int:
         """Kill a worker with -9 while it works on a batch; its process id."""
         until = time.monotonic() + patience
         while time.monotonic() < until:

@@ -47,7 +47,7 @@ from tests.test_likelihoods import tiny
 from tests.test_rewards import share_of_a
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
-pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.timeout(1800)]
 
 SPINE = (raw, combined, deduped, benchmarks, contamination_candidates, decontaminated)
 EVIDENCE = (rule_hits, likelihoods, judgements, contamination_judgements, rewards, scored, embeddings)
@@ -292,7 +292,7 @@ def test_another_version_on_a_node_is_refused() -> None:
     )
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_a_lost_cluster_ends_the_run_and_what_was_finished_is_kept(
     tmp_path: Path, models: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
