@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import orjson
 import pytest
 from hypothesis import settings
@@ -42,6 +43,15 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Folder, Any
 def folder(tmp_path: Path) -> Folder:
     """A data folder with nothing in it."""
     return fresh(tmp_path / "data")
+
+
+@pytest.fixture
+def memory() -> Iterator[Any]:
+    """fsspec's filesystem in memory, with nothing in it."""
+    system = fsspec.filesystem("memory")
+    system.store.clear()
+    yield system
+    system.store.clear()
 
 
 def fresh(root: Path) -> Folder:

@@ -32,14 +32,6 @@ Sft = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def memory() -> Iterator[Any]:
-    system = fsspec.filesystem("memory")
-    system.store.clear()
-    yield system
-    system.store.clear()
-
-
-@pytest.fixture
 def export(tmp_path: Path) -> Finished:
     return made(tmp_path / "20260102T030405Z-1f0c22ab", shards=3)
 

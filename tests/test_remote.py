@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import fsspec
 import pytest
 from conftest import build, rows, say
 from datasets.data_files import DataFilesDict, get_data_patterns
@@ -731,14 +730,6 @@ def test_a_folder_of_pages_is_every_data_file_that_it_links(server: Server, fold
         resolve(folder, Source(url=f"{server.address}/dir/*.csv"))
     page(server, "/dir/", status=503, body=b"")
     assert resolve(folder, source).offline.startswith(f"url: {source.url}: not reachable (it answers 503); the copy of ")
-
-
-@pytest.fixture
-def memory() -> Iterator[Any]:
-    system = fsspec.filesystem("memory")
-    system.store.clear()
-    yield system
-    system.store.clear()
 
 
 def test_any_filesystem_of_fsspec_is_read(memory: Any, folder: Folder) -> None:

@@ -35,7 +35,7 @@ from sft_assets.engine.worker import Loaded
 from sft_assets.errors import SftError
 
 ATTEMPTS = 3  # workers that a batch may be the end of
-WAITING = 2  # batches of an actor for each that it works on at a time
+WAITING = 2  # batches of a worker that works on one at a time: the next is there when it ends
 LOOK = 2.0  # seconds between looks at the cluster
 SILENT = 20.0  # seconds without an answer from the cluster, after which it is lost
 COMPUTE = ("numba", "numpy", "pyarrow", "regex", "sentence-transformers", "tokenizers", "torch", "transformers")
