@@ -390,7 +390,7 @@ class Compass:
     def __init__(self, name: str, cache: Path):
         self.name = name
 
-    def embed(self, texts: list[str], progress: Any = None) -> Any:
+    def embed(self, texts: list[str], progress: Any = None, engine: Any = None) -> Any:
         angles = np.radians([20 * ("north", "east", "south").index(text.split()[0].strip(".").lower()) for text in texts])
         return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
 
