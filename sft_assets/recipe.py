@@ -690,6 +690,7 @@ class RayCluster(Section):
     address: str = Field(
         default="auto", min_length=1, description="HOST:PORT; `auto`: of this machine; `local`: one for the run alone"
     )
+    records: Workers = Workers()
     signatures: Workers = Workers()
     scans: Workers = Workers()
     rules: Workers = Workers()

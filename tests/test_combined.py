@@ -13,6 +13,7 @@ from conftest import build, fresh, put, rows, say
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sft_assets import reviews
 from sft_assets.combined.asset import combined
 from sft_assets.combined.repairs import repair
 from sft_assets.combined.validation import validate
@@ -38,6 +39,10 @@ def messages(*turns: tuple[str, str]) -> list[Message]:
 
 
 U, A, S, T = "user", "assistant", "system", "tool"
+TREE = [
+    {"message_id": name, "parent_id": parent, "text": f"This is {name}.", "role": role, "message_tree_id": "t"}
+    for name, parent, role in (("a", None, "prompter"), ("b", "a", "assistant"), ("c", "a", "assistant"))
+]
 
 
 # ------------------------------------------------------------------------------------------------- repairs
@@ -402,6 +407,36 @@ def test_a_record_too_deep_for_meta_is_quarantined_not_a_crash(folder: Folder) -
     say(folder, raw={"max_quarantined": 100})
     _, version = build(folder, raw, combined)
     assert (version.report["in"], version.report["kept"], version.report["quarantined"]) == (2, 1, {"too_deep": 1})
+
+
+def test_records_that_worker_processes_map_give_the_same_rows_and_the_same_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows, copies, masks, repairs, what is no conversation, a tree of messages, and the answer that a person wrote anew."""
+    made = [sft(n) for n in range(300)] + [sft(n) for n in range(7)]
+    made += [sft(n, input=f"Write to {MAIL} {n} times") for n in range(9)]
+    made += [chat((U, f"a{n}"), (U, "b"), (A, "c")) for n in range(9)] + [chat((A, f"nobody asked {n}")) for n in range(5)]
+
+    def built(name: str, engine: dict[str, Any]) -> tuple[Any, ...]:
+        folder = fresh(tmp_path / name)
+        put(folder, "q.json", made)
+        put(folder, "tree.jsonl", TREE)
+        say(folder, raw={"max_quarantined": 100}, engine=engine)
+        build(folder, raw, combined)
+        one, content = rows(folder, "SELECT row_id, content_hash FROM combined WHERE kind = 'sft' ORDER BY row_id")[0]
+        reviews.append(folder, [reviews.decided(one, content, "combined", "edit", "so it is", "ann", "Anew.")])
+        (version,) = build(folder, combined)
+        kept = {name: version.report[name] for name in ("in", "created", "kept", "dropped", "quarantined", "edited")}
+        ledgers = [rows(folder, f"SELECT * FROM store.{name} ORDER BY ALL") for name in ("dropped", "quarantine")]
+        edits = rows(folder, "SELECT row_id, what, after FROM edits ORDER BY ALL")
+        return version.data_version, kept, ledgers, edits
+
+    here = built("here", {})
+    monkeypatch.setattr("sft_assets.combined.asset.ENOUGH", 1)
+    monkeypatch.setattr("sft_assets.combined.asset.BATCH", 50)
+    there = built("there", {"threads": 2})
+    assert there == here
+    assert here[1]["quarantined"] and {"masked_email", "merged_turns", "reviewed_edit"} <= here[1]["edited"].keys()
 
 
 @pytest.mark.parametrize("made", [[], [sft(1)], [sft(1)] * 50, [{"noise": i} for i in range(5)]])

@@ -52,7 +52,9 @@ pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.timeout(1800)]
 SPINE = (raw, combined, deduped, benchmarks, contamination_candidates, decontaminated)
 EVIDENCE = (rule_hits, likelihoods, judgements, contamination_judgements, rewards, scored, embeddings)
 RATES = ("texts_per_second", "tokens_per_second")
-KILLED = (deduped, contamination_candidates, decontaminated, rule_hits, likelihoods, judgements, rewards, embeddings)
+KILLED = (
+    combined, deduped, contamination_candidates, decontaminated, rule_hits, likelihoods, judgements, rewards, embeddings,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -120,6 +120,22 @@ def test_only_the_last_versions_stay_and_those_that_others_are_built_on(tmp_path
         assert con.execute("SELECT name FROM people").fetchall() == [("later 3",)]
 
 
+def test_no_batch_that_was_stored_stays_in_memory(house: Warehouse) -> None:
+    """A transaction may store more than there is memory."""
+    before, held = pa.total_allocated_bytes(), list[int]()
+    with house.writing() as con, Build.begin(con, PEOPLE, "1", {}, house.keep_versions) as build:
+        for first in range(0, 40_000, 1000):
+            build.records_in += 1000
+            ids, names = (
+                uuids(map(key, range(first, first + 1000))),
+                pa.array([f"{n}" * 200 for n in range(first, first + 1000)]),
+            )
+            build.insert(pa.table({"row_id": ids, "name": names}))
+            build.drop_sql("SELECT row_id, 'none' AS reason, '{}' AS evidence FROM batch LIMIT 0", pa.table({"row_id": ids}))
+            held.append(pa.total_allocated_bytes() - before)
+    assert max(held[1:]) < 2 * held[0] + 1_000_000, held
+
+
 def test_a_row_that_came_in_may_not_be_swapped_for_another(house: Warehouse) -> None:
     """Three in, two kept, one dropped: the numbers agree, the rows do not."""
     table = Table("adults", {"row_id": "UUID", "content_hash": "UUID"}, after="people")

@@ -272,16 +272,15 @@ def _drop(build: Build, rows: pa.Table, found: Chosen, section: Clustered) -> No
             "by_budget": found.reason[gone] == OVER_BUDGET,
         }
     )
-    build.con.register("gone", batch)
-    build.drop_sql(f"""
+    gone = f"""
         SELECT row_id, reason, json_merge_patch('{{}}', json_object(  -- which leaves out what is null
             'of', "of", 'cosine', cosine, 'rank', rank, 'topic', if(by_cap, topic, NULL),
             'topic_cap', if(by_cap, {section.topic_cap or 0}, NULL), '{section.mix_by}', if(by_mix, part, NULL),
             'budget', if(by_budget, {section.budget or 0}, NULL)
         )) AS evidence
-        FROM gone
-    """)
-    build.con.unregister("gone")
+        FROM batch
+    """
+    build.drop_sql(gone, batch)
 
 
 # ------------------------------------------------------------------------------------------------------------------- report

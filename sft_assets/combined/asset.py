@@ -10,30 +10,29 @@ anew replace those that stood there, and of a pair whose losing answer they pref
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, NamedTuple
 
-import orjson
 import pyarrow as pa
 
 from sft_assets import masks, reviews
-from sft_assets.arrow import messages_array, uuids
+from sft_assets.arrow import uuids
 from sft_assets.asset import state
-from sft_assets.combined.rows import Outcome, Row, grouped, rows_of, rows_of_group, rules_by_source, with_answers
+from sft_assets.combined.mapping import RECORD, Mapped, Mapper, Record, records_of
+from sft_assets.combined.rows import Rules, grouped
 from sft_assets.combined.summary import summarize
+from sft_assets.engine import Engine, Job, engine_of
 from sft_assets.folder import Folder
-from sft_assets.formats import Hints
-from sft_assets.masks import mask
-from sft_assets.raw.batches import excerpt
 from sft_assets.raw.quarantine import stop_if_too_many
-from sft_assets.recipe import MaskKind, Recipe
-from sft_assets.record import BadRecord, content_hash, row_id
+from sft_assets.recipe import Recipe
 from sft_assets.reviews import Decision, applying
 from sft_assets.warehouse.build import Build, Table
+
+BATCH = 4096  # records
+ENOUGH = 4 * BATCH  # records: fewer are mapped sooner than worker processes have started
+TOGETHER = 64_000_000  # bytes of rows and texts that are stored by one statement
 
 TABLE = Table(
     "combined",
@@ -53,102 +52,75 @@ TABLE = Table(
 )
 
 
-TOGETHER = 64_000_000  # bytes of rows and texts that are stored by one statement
-
-
 @state(TABLE, deps=("combined_reviews",), code=2, data_of_code=masks.version)
 def combined(build: Build, folder: Folder, recipe: Recipe) -> None:
     """One table of conversations: records mapped, repaired, checked and masked, in the recipe's mixture."""
     columns = ", ".join(f"{name} {kind}" for name, kind in TABLE.columns.items())
     build.con.execute(f"CREATE OR REPLACE TEMP TABLE candidates ({columns})")
-    total = build.value(f"SELECT count(*) FROM {build.of('raw')}")
-    there = [name for (name,) in build.con.execute(f"SELECT DISTINCT format FROM {build.of('raw')}").fetchall()]
-    groups = grouped(there)
-    rules, found, done = rules_by_source(recipe), Counter[str](), 0
-    answers, made = Answers.of(build, folder, recipe), Made(build)
-    single = ", ".join(f"'{name}'" for name in there if name not in groups)
-    for batch in build.stream(f"SELECT {RECORD} FROM raw WHERE format IN ({single})") if single else ():
-        records = [Record(*fields) for fields in _columns(batch)]
-        found.update(record.source for record in records)
-        outcomes = [rows_of(orjson.loads(r.text), r.format, Hints.of(r.hints), rules(r.source)) for r in records]
-        _keep(build, records, outcomes, answers, made)
-        build.progress(done := done + len(records), total)
-    for name, key in groups.items():
-        for records in _groups(build, name, key):
-            found.update(record.source for record in records)
-            values = [orjson.loads(record.text) for record in records]
-            outcomes = rows_of_group(values, name, Hints.of(records[0].hints), rules(records[0].source))
-            _keep(build, records, outcomes, answers, made)
-            build.progress(done := done + len(records), total)
+    answers = Answers.of(build, folder)
+    mapper = Mapper(_rules(build, recipe), answers.by_row, tuple(recipe.combined.masks))
+    made = Made(build)
+    for mapped in _mapped(build, mapper, engine_of(recipe.engine, build.say)):
+        made.add(mapped)
     made.store()
     _mix(build, recipe)
-    answers.record(build)
+    answers.record(build, made.applied)
     build.notes["source_files"] = summarize(build)
     build.con.execute("DROP TABLE candidates")
-    stop_if_too_many(build, folder, recipe, found)
+    stop_if_too_many(build, folder, recipe, made.found)
 
 
-RECORD = "row_id, source, source_file, source_row, format, hints, record"
+def _rules(build: Build, recipe: Recipe) -> dict[str, Rules]:
+    names = build.con.execute(f"SELECT DISTINCT source FROM {build.of('raw')}").fetchall()
+    return {name: Rules.of(recipe, recipe.source(name)) for (name,) in names}
 
 
-class Record(NamedTuple):
-    """A row of raw."""
-
-    id: bytes
-    source: str
-    file: str
-    position: int
-    format: str
-    hints: str | None
-    text: str
-
-
-def _columns(batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
-    return zip(batch.column(0).storage.to_pylist(), *(c.to_pylist() for c in batch.columns[1:]), strict=True)
+def _mapped(build: Build, mapper: Mapper, engine: Engine) -> Iterator[Mapped]:
+    """What became of the records: of those that each stand for themselves, and then of the groups."""
+    counts = dict(build.con.execute(f"SELECT format, count(*) FROM {build.of('raw')} GROUP BY format").fetchall())
+    groups = grouped(counts)
+    single = [name for name in counts if name not in groups]
+    total, done = sum(counts.values()), 0
+    if single:
+        names = ", ".join(f"'{name}'" for name in single)
+        batches = build.stream(f"SELECT {RECORD} FROM raw WHERE format IN ({names})", rows=BATCH)
+        many = sum(counts[name] for name in single) >= ENOUGH
+        with engine.workers(Job("records", mapper.load, local="processes" if many else "here")) as workers:
+            for mapped in (result for _, result in workers.map_of((None, batch) for batch in batches)):
+                yield mapped
+                build.progress(done := done + mapped.sources.total(), total)
+    for name, key in groups.items():
+        for records in _groups(build, name, key):
+            yield mapper.group(records)
+            build.progress(done := done + len(records), total)
 
 
 def _groups(build: Build, format_name: str, key: str) -> Iterator[list[Record]]:
     """The records of a format that belong together, group by group, each in the order of its file."""
     order = f"source, hints, record->>'{key}', source_file, source_row"
     sql = f"SELECT {RECORD}, record->>'{key}' AS belongs FROM raw WHERE format = '{format_name}' ORDER BY {order}"
-    rows = (fields for batch in build.stream(sql) for fields in _columns(batch))
-    for _, members in groupby(rows, key=lambda fields: (fields[1], fields[5], fields[-1])):
-        yield [Record(*fields[:-1]) for fields in members]
+    rows = (pair for batch in build.stream(sql) for pair in zip(records_of(batch), batch["belongs"].to_pylist(), strict=True))
+    for _, members in groupby(rows, key=lambda pair: (pair[0].source, pair[0].hints, pair[1])):
+        yield [record for record, _ in members]
 
 
 @dataclass
 class Answers:
-    """The answers that people wrote anew or prefer, by row, and those that were put in."""
+    """The answers that people wrote anew or prefer, by row."""
 
     by_row: dict[bytes, list[Decision]]
-    kinds: Sequence[MaskKind] = ()
-    applied: list[Decision] = field(default_factory=list)
 
     @classmethod
-    def of(cls, build: Build, folder: Folder, recipe: Recipe) -> Answers:
+    def of(cls, build: Build, folder: Folder) -> Answers:
         found = reviews.read(folder)
         if found.warning:
             build.say(found.warning)
         by_row = defaultdict(list)
         for decision in found.of("combined"):
             by_row[decision.row_id.bytes].append(decision)
-        return cls(dict(by_row), tuple(recipe.combined.masks))
+        return cls(dict(by_row))
 
-    def put_into(self, record: Record, outcome: Outcome) -> Outcome:
-        """The rows of a record with the answers that they were given, or why they can be none with them."""
-        if not self.by_row or not isinstance(outcome, list):
-            return outcome
-        applied = []
-        try:
-            for row in outcome:
-                if decisions := self.by_row.get(row_id(record.id, row.conversation.path)):
-                    applied += with_answers(row, decisions, self.kinds)
-        except BadRecord as bad:
-            return bad
-        self.applied += applied
-        return outcome
-
-    def record(self, build: Build) -> None:
+    def record(self, build: Build, applied: Sequence[Decision]) -> None:
         """Put into the ledger which answers the state's rows have, and count those that they do not have."""
         if not self.by_row:
             return
@@ -158,23 +130,39 @@ class Answers:
         }
         build.con.unregister("asked")
         decisions = [decision for some in self.by_row.values() for decision in some]
-        applying.record(build, decisions, [decision for decision in self.applied if decision.row_id in there], there)
+        applying.record(build, decisions, [decision for decision in applied if decision.row_id in there], there)
 
 
 @dataclass
 class Made:
     """Rows and their texts on their way to the database, many batches at a time: each statement that stores texts looks through
-    all that are there already."""
+    all that are there already.
+
+    found: records of each source. applied: the answers of people that rows have.
+    """
 
     build: Build
     contents: list[pa.Table] = field(default_factory=list)
     rows: list[pa.Table] = field(default_factory=list)
     size: int = 0
+    found: Counter[str] = field(default_factory=Counter)
+    applied: list[Decision] = field(default_factory=list)
 
-    def add(self, contents: pa.Table, rows: pa.Table) -> None:
-        self.contents.append(contents)
-        self.rows.append(rows)
-        self.size += contents.nbytes + rows.nbytes
+    def add(self, mapped: Mapped) -> None:
+        self.found.update(mapped.sources)
+        self.applied += mapped.applied
+        self.build.created += mapped.created
+        for entry in mapped.quarantined:
+            self.build.quarantine(*entry)
+        for record_id, reason in mapped.dropped:
+            self.build.drop(record_id, reason, {})
+        for own_id, edit in mapped.edits:
+            self.build.edit(own_id, *edit)
+        if mapped.contents is None or mapped.rows is None:
+            return
+        self.contents.append(mapped.contents)
+        self.rows.append(mapped.rows)
+        self.size += mapped.contents.nbytes + mapped.rows.nbytes
         if self.size >= TOGETHER:
             self.store()
 
@@ -183,49 +171,6 @@ class Made:
             self.build.store("contents", "content_hash", pa.concat_tables(self.contents))
             self.build.insert_into("candidates", pa.concat_tables(self.rows))
         self.contents, self.rows, self.size = [], [], 0
-
-
-def _keep(build: Build, records: Sequence[Record], outcomes: Sequence[Outcome], answers: Answers, stored: Made) -> None:
-    """Store the rows of these records, and the reasons of those that have none."""
-    rows: list[tuple[Record, bytes, Row]] = []
-    for record, outcome in zip(records, outcomes, strict=True):
-        outcome = answers.put_into(record, outcome)
-        if isinstance(outcome, BadRecord):
-            data = record.text.encode()
-            sha = hashlib.sha256(data).hexdigest()
-            place = (record.source, record.file, record.position, record.id)
-            build.quarantine(*place, outcome.reason, mask(outcome.detail)[0], sha, excerpt(data))
-        elif isinstance(outcome, str):
-            build.drop(record.id, outcome, {})
-        else:
-            build.created += len(outcome) - 1
-            rows += [(record, row_id(record.id, row.conversation.path), row) for row in outcome]
-    if not rows:
-        return
-    for _, own_id, row in rows:
-        for edit in row.edits:
-            build.edit(own_id, *edit)
-    made = [row.conversation for _, _, row in rows]
-    hashes = uuids([content_hash(c.messages, c.rejected, c.tools) for c in made])
-    contents = {
-        "content_hash": hashes,
-        "messages": messages_array([c.messages for c in made]),
-        "rejected": messages_array([c.rejected for c in made]),
-        "tools": pa.array([c.tools for c in made], pa.string()),
-    }
-    columns = {
-        "row_id": uuids([own_id for _, own_id, _ in rows]),
-        "record_id": uuids([record.id for record, _, _ in rows]),
-        "content_hash": hashes,
-        "source": pa.array([record.source for record, _, _ in rows], pa.string()),
-        "origin": pa.array(["source"] * len(rows)),
-        "kind": pa.array([c.kind for c in made]),
-        "label": pa.array([c.label for c in made], pa.bool_()),
-        "license": pa.array([c.license for c in made], pa.string()),
-        "language": pa.array([c.language for c in made], pa.string()),
-        "meta": pa.array([row.meta for _, _, row in rows], pa.string()),
-    }
-    stored.add(pa.table(contents), pa.table(columns))
 
 
 def _mix(build: Build, recipe: Recipe) -> None:

@@ -10,9 +10,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
 import orjson
@@ -178,11 +177,6 @@ def _meta(meta: dict[str, Any], kinds: tuple[MaskKind, ...], edits: list[Edit]) 
     except orjson.JSONEncodeError:
         raise BadRecord("too_deep", "too many objects and lists within each other") from None
     return mask_json(text, kinds, "meta", edits)
-
-
-def rules_by_source(recipe: Recipe) -> Callable[[str], Rules]:
-    """The rules of a source, by its name; made once for each."""
-    return cache(lambda name: Rules.of(recipe, recipe.source(name)))
 
 
 def grouped(formats_there: Iterable[str]) -> dict[str, str]:

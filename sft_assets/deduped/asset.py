@@ -147,32 +147,26 @@ def _write(build: Build, rows: Profiles, found: Duplicates) -> None:
     kept, gone = np.flatnonzero(found.stays), np.flatnonzero(~found.stays)
     conflict = named(rows.prompt[kept], rows.row_id, kept)
     columns = {"row_id": kept, "near_group": found.near_group[kept], "conflict_group": conflict}
-    build.con.register("kept", pa.table({name: _ids(rows.row_id, which) for name, which in columns.items()}))
-    build.insert_sql(f"SELECT kept.*, content_hash FROM kept JOIN {build.of('combined')} USING (row_id)")
-    build.con.unregister("kept")
-    build.con.register(
-        "gone",
-        pa.table(
-            {
-                "row_id": _ids(rows.row_id, gone),
-                "reason": found.reasons(gone),
-                "of": _ids(rows.row_id, found.of[gone]),
-                "jaccard": pa.array(found.jaccard[gone].round(4), mask=~found.compared(gone)),
-                "prompt_similarity": pa.array(found.meaning[gone, 0].round(4), from_pandas=True),
-                "answer_similarity": pa.array(found.meaning[gone, 1].round(4), from_pandas=True),
-                "through": _ids(rows.row_id, found.through[gone]),
-                "hit_in": pa.array(np.full(len(gone), "bloom filter"), mask=~found.unconfirmed[gone]),
-            }
-        ),
+    stay = pa.table({name: _ids(rows.row_id, which) for name, which in columns.items()})
+    build.insert_sql(f"SELECT batch.*, content_hash FROM batch JOIN {build.of('combined')} USING (row_id)", stay)
+    left = pa.table(
+        {
+            "row_id": _ids(rows.row_id, gone),
+            "reason": found.reasons(gone),
+            "of": _ids(rows.row_id, found.of[gone]),
+            "jaccard": pa.array(found.jaccard[gone].round(4), mask=~found.compared(gone)),
+            "prompt_similarity": pa.array(found.meaning[gone, 0].round(4), from_pandas=True),
+            "answer_similarity": pa.array(found.meaning[gone, 1].round(4), from_pandas=True),
+            "through": _ids(rows.row_id, found.through[gone]),
+            "hit_in": pa.array(np.full(len(gone), "bloom filter"), mask=~found.unconfirmed[gone]),
+        }
     )
-    build.drop_sql("""
-        SELECT row_id, reason,
-            json_merge_patch(  -- which leaves out what is null
-                '{}', to_json(struct_pack("of", jaccard, prompt_similarity, answer_similarity, through, hit_in))
-            ) AS evidence
-        FROM gone
-    """)
-    build.con.unregister("gone")
+    evidence = """
+        json_merge_patch(  -- which leaves out what is null
+            '{}', to_json(struct_pack("of", jaccard, prompt_similarity, answer_similarity, through, hit_in))
+        )
+    """
+    build.drop_sql(f"SELECT row_id, reason, {evidence} AS evidence FROM batch", left)
     build.notes["near_groups"] = len(np.unique(found.near_group[found.near_group >= 0]))
     build.notes["conflict_groups"] = len(np.unique(conflict[conflict >= 0]))
 

@@ -179,9 +179,8 @@ def _write(
         done += batch.num_rows
         build.progress(done, total)
     if counts:
-        build.con.register("counts", pa.concat_tables(counts))
-        build.con.execute(f"UPDATE {build.table} AS e SET tokens = counted FROM counts AS c WHERE e.row_id = c.row_id::UUID")
-        build.con.unregister("counts")
+        sql = f"UPDATE {build.table} AS e SET tokens = counted FROM batch AS c WHERE e.row_id = c.row_id::UUID"
+        build.execute(sql, pa.concat_tables(counts))
     return close(by_kind)
 
 

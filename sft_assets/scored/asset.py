@@ -319,11 +319,7 @@ def _load_decisions(build: Build, policy: Policy) -> None:
 
 
 def _temporary(build: Build, name: str, select: str, batch: pa.Table | None = None) -> None:
-    if batch is not None:
-        build.con.register("batch", batch)
-    build.con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {select}")
-    if batch is not None:
-        build.con.unregister("batch")
+    build.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {select}", batch)
 
 
 # ------------------------------------------------------------------------------------------------------------------ report

@@ -224,18 +224,14 @@ class Build:
         """Add rows; columns by name."""
         self.insert_into(self.table, batch)
 
-    def insert_sql(self, select: str) -> None:
-        """Add the rows of a query; columns by name."""
-        self.con.execute(f"INSERT INTO {self.table} BY NAME {select}")
+    def insert_sql(self, select: str, batch: pa.Table | None = None) -> None:
+        """Add the rows of a query, which may read `batch`; columns by name."""
+        self.execute(f"INSERT INTO {self.table} BY NAME {select}", batch)
 
     def store(self, table: str, key: str, batch: pa.RecordBatch | pa.Table) -> None:
         """Add to a content store (`records` or `contents`) what is not in it yet."""
-        self.con.register("batch", batch)
-        self.con.execute(f"""
-            INSERT INTO store.{table} BY NAME
-            SELECT DISTINCT ON ({key}) * FROM batch ANTI JOIN store.{table} USING ({key})
-        """)
-        self.con.unregister("batch")
+        new = f"SELECT DISTINCT ON ({key}) * FROM batch ANTI JOIN store.{table} USING ({key})"
+        self.execute(f"INSERT INTO store.{table} BY NAME {new}", batch)
 
     def store_stream(self, table: str, key: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
         """The same for a stream of batches, in one statement: they are compressed on every core while the next are made.
@@ -256,28 +252,26 @@ class Build:
                 failure.append(error)
                 raise
 
-        self.con.register("batch", pa.RecordBatchReader.from_batches(schema, watched()))
+        reader = pa.RecordBatchReader.from_batches(schema, watched())
         try:
             # the hash table is to be made of the keys that are stored, never of the texts that come
             self.con.execute("SET disabled_optimizers = 'build_side_probe_side'")
-            self.con.execute(f"INSERT INTO store.{table} BY NAME SELECT * FROM batch ANTI JOIN store.{table} USING ({key})")
+            self.execute(f"INSERT INTO store.{table} BY NAME SELECT * FROM batch ANTI JOIN store.{table} USING ({key})", reader)
             self.con.execute("RESET disabled_optimizers")
         except duckdb.Error:
             if failure:
                 raise failure[0] from None
             raise
-        self.con.unregister("batch")
         if keys:  # what the stream held twice is stored twice now
-            self.con.register("batch", pa.table({key: pa.chunked_array(keys)}))
-            self.con.execute(f"""
+            twice = f"""
                 DELETE FROM store.{table} WHERE rowid IN (
                     SELECT unnest(list(s.rowid)[2:])
                     FROM store.{table} AS s
                     SEMI JOIN (SELECT {key} FROM batch GROUP BY {key} HAVING count(*) > 1) USING ({key})
                     GROUP BY {key}
                 )
-            """)
-            self.con.unregister("batch")
+            """
+            self.execute(twice, pa.table({key: pa.chunked_array(keys)}))
 
     def drop(self, row_id: bytes, reason: str, evidence: Mapping[str, Any]) -> None:
         """Leave a row out of this state, and say why."""
@@ -285,11 +279,10 @@ class Build:
         if len(self._dropped) >= LEDGER_BATCH:
             self.flush()
 
-    def drop_sql(self, select: str) -> None:
-        """Drop the rows of a query with the columns row_id, reason, evidence."""
-        self.con.execute(
-            f"INSERT INTO store.dropped SELECT '{self.spec.name}', {self.number}, row_id, reason, evidence FROM ({select})"
-        )
+    def drop_sql(self, select: str, batch: pa.Table | None = None) -> None:
+        """Drop the rows of a query, which may read `batch`, with the columns row_id, reason, evidence."""
+        gone = f"SELECT '{self.spec.name}', {self.number}, row_id, reason, evidence FROM ({select})"
+        self.execute(f"INSERT INTO store.dropped {gone}", batch)
 
     def edit(self, row_id: bytes, what: str, before: str | None, after: str | None) -> None:
         """Log a change that was made to a row's content."""
@@ -338,9 +331,15 @@ class Build:
 
     def insert_into(self, table: str, batch: pa.RecordBatch | pa.Table) -> None:
         """Add rows to another table of this build, such as a temporary one; columns by name."""
-        self.con.register("batch", batch)
-        self.con.execute(f"INSERT INTO {table} BY NAME SELECT * FROM batch")
-        self.con.unregister("batch")
+        self.execute(f"INSERT INTO {table} BY NAME SELECT * FROM batch", batch)
+
+    def execute(self, sql: str, batch: pa.RecordBatch | pa.Table | pa.RecordBatchReader | None = None) -> None:
+        """Execute a statement, which may read `batch`.
+
+        DuckDB finds it among the variables of this function. What is registered under a name would stay in memory until the
+        transaction ends, long after the name is gone.
+        """
+        self.con.execute(sql)
 
     # ------------------------------------------------------------------------------------------------------ closing
 

@@ -17,12 +17,12 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Thread
 from types import TracebackType
 from typing import Any
 
 from sft_assets.engine import Engine, Workers
 from sft_assets.engine.local import LOCAL, Local
+from sft_assets.engine.worker import LoopThread
 from sft_assets.errors import SftError
 from sft_assets.models.door.call import Call, Reply
 from sft_assets.models.door.calls import Calls, Entry, Writer
@@ -180,16 +180,21 @@ class Door:
         if self._asker is None:
             endpoint = self.endpoint or self._find_endpoint()
             self._stack.enter_context(endpoint.clean_logs())
-            own = self.model != EMBEDDED or isinstance(self.engine, Local) or self.endpoint is not None
-            workers = self._stack.enter_context(self.engine.workers(posting(endpoint if own else None, self.settings)))
+            asked = None if self._served_by_workers else endpoint
+            workers = self._stack.enter_context(self.engine.workers(posting(asked, self.settings)))
             self._asker = _Asker(self, endpoint, workers, self._finished)
             self._stack.callback(self._asker.close)
         return self._asker
 
+    @property
+    def _served_by_workers(self) -> bool:
+        """Whether each worker has a server of the embedded model for itself."""
+        return self.endpoint is None and self.model == EMBEDDED and not isinstance(self.engine, Local)
+
     def _find_endpoint(self) -> Endpoint:
         if self.model != EMBEDDED:
             return Endpoint.of_environment(self.model)
-        if not isinstance(self.engine, Local):  # each of its workers has a server of its own
+        if self._served_by_workers:
             return Endpoint.at("http://embedded/v1", secrets.token_urlsafe(32), EMBEDDED)
         from sft_assets.models.embedded_server import embedded_server
 
@@ -232,7 +237,6 @@ class _Asker:
         finished: Callable[[bytes, Call, Reply | Exception | None], None],
     ):
         self.finished, self.concurrency = finished, door.settings.concurrency
-        self.loop = asyncio.new_event_loop()
         self.workers: list[asyncio.Task[None]] = []
         self.todo: asyncio.Queue[tuple[bytes, Call]] = asyncio.Queue()
         deadline = time.monotonic() + 60 * door.caps.minutes if door.caps.minutes is not None else None
@@ -243,17 +247,16 @@ class _Asker:
             return await asyncio.wrap_future(workers.submit(body))
 
         self.session = Session(endpoint, door.settings, self.throttle, door.patience, post)
-        self._thread = Thread(target=self.loop.run_forever, name="door", daemon=True)
-        self._thread.start()
+        self.thread = LoopThread()
 
     def submit(self, calls: list[tuple[bytes, Call]]) -> None:
-        self.loop.call_soon_threadsafe(self._submit, calls)
+        self.thread.loop.call_soon_threadsafe(self._submit, calls)
 
     def _submit(self, calls: list[tuple[bytes, Call]]) -> None:
         for entry in calls:
             self.todo.put_nowait(entry)
         while len(self.workers) < self.concurrency:
-            self.workers.append(self.loop.create_task(self._work()))
+            self.workers.append(self.thread.loop.create_task(self._work()))
 
     async def _work(self) -> None:
         while True:
@@ -267,12 +270,4 @@ class _Asker:
 
     def close(self) -> None:
         """Break off what is in flight, and end the thread."""
-        asyncio.run_coroutine_threadsafe(self._close(), self.loop).result()
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join()
-        self.loop.close()
-
-    async def _close(self) -> None:
-        for worker in self.workers:
-            worker.cancel()
-        await asyncio.gather(*self.workers, return_exceptions=True)
+        self.thread.close()
