@@ -31,7 +31,7 @@ lint: $(STAMP)
 	@$(BIN)/ruff format --check sft_assets tests
 	@$(BIN)/mypy
 
-speed: $(STAMP) ## time the states, and some of them against their peers (an hour)
+speed: $(STAMP) ## time the states, and some of them against their peers (two hours, 10 GB)
 	@$(BIN)/python -m tests.speed.spine
 	@$(BIN)/python -m tests.speed.raw
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) rensa
@@ -49,6 +49,8 @@ speed: $(STAMP) ## time the states, and some of them against their peers (an hou
 	@$(BIN)/python -m tests.speed.diff
 	@$(BIN)/python -m tests.speed.report
 	@$(BIN)/python -m tests.speed.live
+	@$(BIN)/python -m tests.speed.scale
+	@$(BIN)/python -m tests.speed.cluster
 
 clean: ## take away the environments (the data stays)
 	rm -rf $(VENV) $(TRAINERS) $(LABEL_STUDIO)

@@ -39,7 +39,7 @@ ROWS, TURNS, SEED = 50_000, 3, 0
 QUIET = {"likelihoods": {"rows": 0}, "judgements": {"rows": 0}}
 JUDGED = {"likelihoods": {"rows": 30}, "judgements": {"rows": 0}, "embeddings": {"model": "static"}}
 LEFT_OUT = ("rephrased",)
-HEAVY = ("deduped", "contamination_candidates", "decontaminated", "rule_hits", "likelihoods", "embeddings")
+HEAVY = ("combined", "deduped", "contamination_candidates", "decontaminated", "rule_hits", "likelihoods", "embeddings")
 console = Console(width=128)
 
 
