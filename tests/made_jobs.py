@@ -8,12 +8,19 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from sft_assets.errors import SftError
 
 
 def times(factor: int) -> Callable[[int], tuple[int, int, int]]:
     """A job's function: who worked on a batch, and what became of it."""
     return lambda batch: (os.getpid(), threading.get_ident(), factor * batch)
+
+
+def sums() -> Callable[[pa.RecordBatch], int]:
+    return lambda batch: pc.sum(batch["number"]).as_py()
 
 
 def failing(error: type[Exception], *words: str) -> Callable[[int], int]:

@@ -17,6 +17,7 @@ from sft_assets import reviews
 from sft_assets.combined.asset import combined
 from sft_assets.combined.repairs import repair
 from sft_assets.combined.validation import validate
+from sft_assets.engine.local import Processes
 from sft_assets.errors import SftError
 from sft_assets.folder import Folder
 from sft_assets.raw.asset import raw
@@ -429,13 +430,16 @@ def test_records_that_worker_processes_map_give_the_same_rows_and_the_same_ledge
         kept = {name: version.report[name] for name in ("in", "created", "kept", "dropped", "quarantined", "edited")}
         ledgers = [rows(folder, f"SELECT * FROM store.{name} ORDER BY ALL") for name in ("dropped", "quarantine")]
         edits = rows(folder, "SELECT row_id, what, after FROM edits ORDER BY ALL")
-        return version.data_version, kept, ledgers, edits
+        return version.data_version, kept, ledgers, edits, rows(folder, "SELECT row_id, decision, why FROM reviewed")
 
     here = built("here", {})
     monkeypatch.setattr("sft_assets.combined.asset.ENOUGH", 1)
     monkeypatch.setattr("sft_assets.combined.asset.BATCH", 50)
+    started: list[Any] = []
+    start = Processes._start
+    monkeypatch.setattr(Processes, "_start", lambda self: started.append(process := start(self)) or process)
     there = built("there", {"threads": 2})
-    assert there == here
+    assert there == here and len(started) == 4
     assert here[1]["quarantined"] and {"masked_email", "merged_turns", "reviewed_edit"} <= here[1]["edited"].keys()
 
 

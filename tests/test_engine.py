@@ -12,7 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import psutil
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,6 +85,26 @@ def test_few_batches_are_read_ahead(where: Where) -> None:
             assert batch == number
             assert len(read) <= number + 1 + workers.ahead
     assert len(read) == 1000
+
+
+@pytest.mark.parametrize("where", ["threads", "processes", "here"])
+def test_large_batches_are_not_read_ahead(where: Where, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two batches of 8,000 bytes may be in flight, and one of any size; small ones as many as there is work for."""
+    monkeypatch.setattr("sft_assets.engine.MOST_BYTES", 20_000)
+    read: list[int] = []
+
+    def source() -> Iterator[pa.RecordBatch]:
+        for size in [1000] * 20 + [10_000] * 3:
+            read.append(8 * size)
+            yield pa.record_batch({"number": np.arange(size)})
+
+    ahead: list[int] = []
+    with Local(4).workers(Job("rules", made_jobs.sums, where)) as workers:
+        for number, (batch, total) in enumerate(workers.map(source())):
+            assert total == batch["number"].to_numpy().sum()
+            ahead.append(sum(read[number + 1 :]))
+    assert len(ahead) == 23
+    assert max(ahead) <= 20_000 + max(read)
 
 
 def test_pairs_keep_here_what_is_not_sent() -> None:

@@ -13,7 +13,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sft_assets.combined.masking import mask_json, mask_turns
+from sft_assets.combined.masking import DEEPEST, mask_json, mask_turns
 from sft_assets.combined.repairs import Edit
 from sft_assets.masks import KINDS, mask
 from sft_assets.recipe import MaskKind
@@ -194,10 +194,19 @@ def test_what_is_no_json_is_masked_as_it_stands() -> None:
     assert mask_json('{"to": "jane.doe@mailbox-post.net"', KINDS, "tools", edits) == '{"to": "<EMAIL>"'
 
 
-def test_json_too_deep_to_be_written_again_is_refused_not_let_through() -> None:
-    deep = "[" * 400 + '"jane.doe@mailbox-post.net"' + "]" * 400
-    with pytest.raises(BadRecord, match="too_deep"):
-        mask_json(deep, KINDS, "tools", [])
+@pytest.mark.parametrize("frames", [0, 250])
+@pytest.mark.parametrize("hit", ["jane.doe@mailbox-post.net", "a@b"])
+def test_json_too_deep_to_be_written_again_is_refused_not_let_through(hit: str, frames: int) -> None:
+    """At the same depth whoever asks: a worker has fewer calls around it than a run."""
+
+    def masked(depth: int, frames: int) -> str:
+        if frames:
+            return masked(depth, frames - 1)
+        return mask_json("[" * depth + f'"{hit}"' + "]" * depth, KINDS, "tools", [])
+
+    assert masked(DEEPEST, frames).count("[") == DEEPEST
+    with pytest.raises(BadRecord, match="too_deep: tools: too many"):
+        masked(DEEPEST + 1, frames)
 
 
 def test_every_text_of_a_turn_is_masked_and_the_log_says_where() -> None:

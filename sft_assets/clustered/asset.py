@@ -272,7 +272,7 @@ def _drop(build: Build, rows: pa.Table, found: Chosen, section: Clustered) -> No
             "by_budget": found.reason[gone] == OVER_BUDGET,
         }
     )
-    gone = f"""
+    dropped = f"""
         SELECT row_id, reason, json_merge_patch('{{}}', json_object(  -- which leaves out what is null
             'of', "of", 'cosine', cosine, 'rank', rank, 'topic', if(by_cap, topic, NULL),
             'topic_cap', if(by_cap, {section.topic_cap or 0}, NULL), '{section.mix_by}', if(by_mix, part, NULL),
@@ -280,7 +280,7 @@ def _drop(build: Build, rows: pa.Table, found: Chosen, section: Clustered) -> No
         )) AS evidence
         FROM batch
     """
-    build.drop_sql(gone, batch)
+    build.drop_sql(dropped, batch)
 
 
 # ------------------------------------------------------------------------------------------------------------------- report

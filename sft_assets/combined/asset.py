@@ -52,7 +52,7 @@ TABLE = Table(
 )
 
 
-@state(TABLE, deps=("combined_reviews",), code=2, data_of_code=masks.version)
+@state(TABLE, deps=("combined_reviews",), code=3, data_of_code=masks.version)
 def combined(build: Build, folder: Folder, recipe: Recipe) -> None:
     """One table of conversations: records mapped, repaired, checked and masked, in the recipe's mixture."""
     columns = ", ".join(f"{name} {kind}" for name, kind in TABLE.columns.items())

@@ -1,4 +1,4 @@
-"""Batches of records to columns of rows: what the workers of `combined` do.
+"""Batches of records to columns of rows: what becomes of each, wherever it is worked on.
 
 row_id, source, ..., record     ->  contents  content_hash, messages, rejected, tools
 a batch, or a group of records      rows      row_id, record_id, content_hash, source, ...
@@ -46,8 +46,8 @@ class Mapped:
     """What became of some records.
 
     sources: how many there were of each. contents, rows: as the content store and the state have them; none where no record
-    gave a row. edits: (row_id, change). quarantined, dropped: the arguments of `Build.quarantine` and `Build.drop`. applied:
-    the decisions of people that the rows now have.
+    gave a row. edits: (row_id, change). quarantined: as `Build.quarantine` takes it. dropped: (row_id, reason). applied: the
+    decisions of people that the rows now have.
     """
 
     sources: Counter[str]

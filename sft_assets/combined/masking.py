@@ -17,6 +17,8 @@ from sft_assets.combined.repairs import Edit
 from sft_assets.masks import mask, worth_a_look
 from sft_assets.record import BadRecord, Message
 
+DEEPEST = 254  # levels of objects and lists within each other: what orjson writes
+
 
 def mask_text(text: str, kinds: Collection[str], place: str, edits: list[Edit]) -> str:
     """The masked text; what was found is added to `edits`."""
@@ -27,8 +29,9 @@ def mask_text(text: str, kinds: Collection[str], place: str, edits: list[Edit]) 
     return masked
 
 
-def mask_json(text: str, kinds: Collection[str], place: str, edits: list[Edit]) -> str:
-    """JSON text with its keys, strings and numbers masked; text that is no JSON is masked as it stands.
+def mask_json(text: str, kinds: Collection[str], place: str, edits: list[Edit], level: int = 0) -> str:
+    """JSON text with its keys, strings and numbers masked; text that is no JSON is masked as it stands. level: of objects and
+    lists around it.
 
     Raises:
         BadRecord: too_deep.
@@ -40,26 +43,28 @@ def mask_json(text: str, kinds: Collection[str], place: str, edits: list[Edit]) 
     except orjson.JSONDecodeError:
         return mask_text(text, kinds, place, edits)
     before = len(edits)
-    try:
-        masked = _mask_value(value, kinds, place, edits)
-        return orjson.dumps(masked).decode() if len(edits) > before else text
-    except (orjson.JSONEncodeError, RecursionError):
-        raise BadRecord("too_deep", f"{place}: too many objects and lists within each other") from None
+    masked = _mask_value(value, kinds, place, edits, level)
+    return orjson.dumps(masked).decode() if len(edits) > before else text
 
 
-def _mask_value(value: Any, kinds: Collection[str], place: str, edits: list[Edit]) -> Any:
+def _mask_value(value: Any, kinds: Collection[str], place: str, edits: list[Edit], level: int) -> Any:
     if isinstance(value, str):
-        # a call's arguments are JSON in a string
-        return (mask_json if value[:1] in ("{", "[") else mask_text)(value, kinds, place, edits)
+        if value[:1] in ("{", "["):  # a call's arguments are JSON in a string
+            return mask_json(value, kinds, place, edits, level)
+        return mask_text(value, kinds, place, edits)
+    if isinstance(value, list | dict):
+        level += 1
+        if level > DEEPEST:
+            raise BadRecord("too_deep", f"{place.partition('/')[0]}: too many objects and lists within each other")
     if isinstance(value, list):
-        return [_mask_value(v, kinds, f"{place}/{i}", edits) for i, v in enumerate(value)]
+        return [_mask_value(v, kinds, f"{place}/{i}", edits, level) for i, v in enumerate(value)]
     if isinstance(value, dict):
         result: dict[str, Any] = {}
         for name, v in value.items():
             key = masked = mask_text(name, kinds, place, edits)
             while key in result:  # of two addresses, say
                 key += "'"
-            result[key] = _mask_value(v, kinds, f"{place}/{masked}", edits)
+            result[key] = _mask_value(v, kinds, f"{place}/{masked}", edits, level)
         return result
     if isinstance(value, int) and not isinstance(value, bool):
         text = mask_text(digits := str(value), kinds, place, edits)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 if TYPE_CHECKING:
     from sft_assets import recipe
 
+MOST_BYTES = 256 << 20  # of batches that are in flight, however many workers there are
 In = TypeVar("In")
 Out = TypeVar("Out")
 
@@ -56,17 +57,21 @@ class Workers(ABC, Generic[In, Out]):
         """Have a batch worked on."""
 
     def map(self, batches: Iterable[In]) -> Iterator[tuple[In, Out]]:
-        """Each batch and what became of it, in their order; no more than `ahead` of them are read before they are asked for.
+        """Each batch and what became of it, in their order. No more than `ahead` of them, and no more than MOST_BYTES of Arrow, are
+        read before they are asked for.
 
         Raises:
             SftError: the worker of a batch died, and so did those that were tried in its place; or the cluster is lost.
             What the job's function raises.
         """
         waiting: deque[tuple[In, Future[Out]]] = deque()
+        held = 0
         for batch in batches:
             waiting.append((batch, self.submit(batch)))
-            while len(waiting) > self.ahead:
+            held += getattr(batch, "nbytes", 0)
+            while len(waiting) > self.ahead or held > MOST_BYTES:
                 first, result = waiting.popleft()
+                held -= getattr(first, "nbytes", 0)
                 yield first, result.result()
         while waiting:
             first, result = waiting.popleft()
