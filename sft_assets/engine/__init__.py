@@ -57,8 +57,8 @@ class Workers(ABC, Generic[In, Out]):
         """Have a batch worked on."""
 
     def map(self, batches: Iterable[In]) -> Iterator[tuple[In, Out]]:
-        """Each batch and what became of it, in their order. No more than `ahead` of them, and no more than MOST_BYTES of Arrow, are
-        read before they are asked for.
+        """Each batch and what became of it, in their order. No more than `ahead` of them, and no more than MOST_BYTES of
+        Arrow, are read before they are asked for.
 
         Raises:
             SftError: the worker of a batch died, and so did those that were tried in its place; or the cluster is lost.
