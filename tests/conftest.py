@@ -46,6 +46,12 @@ def folder(tmp_path: Path) -> Folder:
 
 
 @pytest.fixture
+def float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models compute in float32, as plain ones do, also on processors on which they would in bfloat16."""
+    monkeypatch.setattr("sft_assets.models.weights.bf16", lambda: False)
+
+
+@pytest.fixture
 def memory() -> Iterator[Any]:
     """fsspec's filesystem in memory, with nothing in it."""
     system = fsspec.filesystem("memory")

@@ -13,14 +13,13 @@ from sft_assets.augmented.generations.work import rewarding
 from sft_assets.errors import SftError
 from sft_assets.folder import Folder
 from sft_assets.models import reward as module
-from sft_assets.models import weights
 from sft_assets.models.reward import Reward, RewardModel
 from sft_assets.recipe import Recipe
 from sft_assets.record import Message
 from sft_assets.scored.rewards import rewards
 from sft_assets.scored.rule_hits.asset import rule_hits
 from tests.made_rows import chat, fill, make, query
-from tests.test_likelihoods import CALL, CHATML, CONTEXT, resaved, tiny, tiny_tokenizer
+from tests.test_likelihoods import CALL, CHATML, CONTEXT, other_precision, resaved, tiny, tiny_tokenizer
 
 GAIN = 3.0
 LONG = "The quick brown fox jumps over the lazy dog while seven wizards mix a potion of jade."
@@ -100,6 +99,7 @@ def given(model: RewardModel, *chats: tuple[str, ...]) -> list[Reward]:
 # ------------------------------------------------------------------------------------------------------------ the rewards
 
 
+@pytest.mark.usefixtures("float32")
 @pytest.mark.parametrize("pad", [0, None], ids=["padded", "no padding token"])
 def test_rewards_are_the_known_ones_whatever_else_is_in_the_batch(tmp_path: Path, pad: int | None) -> None:
     path = share_of_a(tmp_path, pad)
@@ -118,6 +118,7 @@ def test_a_conversation_that_is_too_long_has_no_reward_and_says_so(counting: Pat
     assert math.isnan(long.reward)
 
 
+@pytest.mark.usefixtures("float32")
 def test_pairs_may_be_rated_by_the_reward_model(counting: Path) -> None:
     rate = rewarding(Recipe.model_validate({"rewards": {"model": str(counting)}}))
     turns = [Message("user", "aab"), Message("assistant", "aba")]
@@ -148,6 +149,7 @@ def test_a_forward_pass_has_a_bounded_size(counting: Path, monkeypatch: pytest.M
 # ------------------------------------------------------------------------------------------------------------- the asset
 
 
+@pytest.mark.usefixtures("float32")
 def test_the_table_has_each_reward_once_and_the_next_run_asks_nobody(
     folder: Folder, counting: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,7 +189,7 @@ def test_other_weights_and_another_precision_ask_anew(folder: Folder, tmp_path: 
     monkeypatch.setattr(f"{__name__}.GAIN", 5.0)
     share_of_a(path)
     assert [cached(), cached()] == [0, 1]
-    monkeypatch.setattr(weights, "bf16", lambda: True)
+    other_precision(monkeypatch)
     assert cached() == 0
 
 
