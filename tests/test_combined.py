@@ -433,7 +433,7 @@ def test_records_that_worker_processes_map_give_the_same_rows_and_the_same_ledge
         return version.data_version, kept, ledgers, edits, rows(folder, "SELECT row_id, decision, why FROM reviewed")
 
     here = built("here", {})
-    monkeypatch.setattr("sft_assets.combined.asset.ENOUGH", 1)
+    monkeypatch.setattr("sft_assets.engine.local.ENOUGH", 1)
     monkeypatch.setattr("sft_assets.combined.asset.BATCH", 50)
     started: list[Any] = []
     start = Processes._start

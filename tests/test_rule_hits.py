@@ -503,7 +503,7 @@ def test_any_number_of_processes_finds_the_same_in_the_same_order() -> None:
 def test_the_table_is_the_same_whether_or_not_processes_made_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     versions = []
     for enough in (10**9, 1):
-        monkeypatch.setattr(asset_module, "ENOUGH", enough)
+        monkeypatch.setattr(local, "ENOUGH", enough)
         monkeypatch.setattr(asset_module, "BATCH", 64)
         folder = Folder.at(tmp_path / str(enough))
         folder.root.mkdir()
@@ -524,7 +524,7 @@ def test_few_rows_start_no_process(folder: Folder, monkeypatch: pytest.MonkeyPat
 
 
 def test_progress_is_told_by_rows(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asset_module, "ENOUGH", 1)
+    monkeypatch.setattr(local, "ENOUGH", 1)
     monkeypatch.setattr(asset_module, "BATCH", 32)
     fill(folder, many(128))
     told: list[tuple[str, int, int | None]] = []

@@ -126,11 +126,9 @@ def test_no_batch_that_was_stored_stays_in_memory(house: Warehouse) -> None:
     with house.writing() as con, Build.begin(con, PEOPLE, "1", {}, house.keep_versions) as build:
         for first in range(0, 40_000, 1000):
             build.records_in += 1000
-            ids, names = (
-                uuids(map(key, range(first, first + 1000))),
-                pa.array([f"{n}" * 200 for n in range(first, first + 1000)]),
-            )
-            build.insert(pa.table({"row_id": ids, "name": names}))
+            numbers = range(first, first + 1000)
+            ids = uuids(map(key, numbers))
+            build.insert(pa.table({"row_id": ids, "name": pa.array([f"{n}" * 200 for n in numbers])}))
             build.drop_sql("SELECT row_id, 'none' AS reason, '{}' AS evidence FROM batch LIMIT 0", pa.table({"row_id": ids}))
             held.append(pa.total_allocated_bytes() - before)
     assert max(held[1:]) < 2 * held[0] + 1_000_000, held

@@ -11,7 +11,7 @@ anew replace those that stood there, and of a pair whose losing answer they pref
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -31,7 +31,6 @@ from sft_assets.reviews import Decision, applying
 from sft_assets.warehouse.build import Build, Table
 
 BATCH = 4096  # records
-ENOUGH = 4 * BATCH  # records: fewer are mapped sooner than worker processes have started
 TOGETHER = 64_000_000  # bytes of rows and texts that are stored by one statement
 
 TABLE = Table(
@@ -57,14 +56,15 @@ def combined(build: Build, folder: Folder, recipe: Recipe) -> None:
     """One table of conversations: records mapped, repaired, checked and masked, in the recipe's mixture."""
     columns = ", ".join(f"{name} {kind}" for name, kind in TABLE.columns.items())
     build.con.execute(f"CREATE OR REPLACE TEMP TABLE candidates ({columns})")
-    answers = Answers.of(build, folder)
-    mapper = Mapper(_rules(build, recipe), answers.by_row, tuple(recipe.combined.masks))
+    answers = _answers(build, folder)
+    mapper = Mapper(_rules(build, recipe), answers, tuple(recipe.combined.masks))
     made = Made(build)
     for mapped in _mapped(build, mapper, engine_of(recipe.engine, build.say)):
         made.add(mapped)
     made.store()
     _mix(build, recipe)
-    answers.record(build, made.applied)
+    if answers:
+        _record(build, answers, made.applied)
     build.notes["source_files"] = summarize(build)
     build.con.execute("DROP TABLE candidates")
     stop_if_too_many(build, folder, recipe, made.found)
@@ -84,9 +84,9 @@ def _mapped(build: Build, mapper: Mapper, engine: Engine) -> Iterator[Mapped]:
     if single:
         names = ", ".join(f"'{name}'" for name in single)
         batches = build.stream(f"SELECT {RECORD} FROM raw WHERE format IN ({names})", rows=BATCH)
-        many = sum(counts[name] for name in single) >= ENOUGH
-        with engine.workers(Job("records", mapper.load, local="processes" if many else "here")) as workers:
-            for mapped in (result for _, result in workers.map_of((None, batch) for batch in batches)):
+        job = Job("records", mapper.load, local="processes", rows=sum(counts[name] for name in single))
+        with engine.workers(job) as workers:
+            for _, mapped in workers.map(batches):
                 yield mapped
                 build.progress(done := done + mapped.sources.total(), total)
     for name, key in groups.items():
@@ -104,33 +104,24 @@ def _groups(build: Build, format_name: str, key: str) -> Iterator[list[Record]]:
         yield [record for record, _ in members]
 
 
-@dataclass
-class Answers:
+def _answers(build: Build, folder: Folder) -> dict[bytes, list[Decision]]:
     """The answers that people wrote anew or prefer, by row."""
+    found = reviews.read(folder)
+    if found.warning:
+        build.say(found.warning)
+    by_row = defaultdict(list)
+    for decision in found.of("combined"):
+        by_row[decision.row_id.bytes].append(decision)
+    return dict(by_row)
 
-    by_row: dict[bytes, list[Decision]]
 
-    @classmethod
-    def of(cls, build: Build, folder: Folder) -> Answers:
-        found = reviews.read(folder)
-        if found.warning:
-            build.say(found.warning)
-        by_row = defaultdict(list)
-        for decision in found.of("combined"):
-            by_row[decision.row_id.bytes].append(decision)
-        return cls(dict(by_row))
-
-    def record(self, build: Build, applied: Sequence[Decision]) -> None:
-        """Put into the ledger which answers the state's rows have, and count those that they do not have."""
-        if not self.by_row:
-            return
-        build.con.register("asked", pa.table({"row_id": uuids(self.by_row)}))
-        there = {
-            one for (one,) in build.con.execute(f"SELECT row_id FROM {build.table} SEMI JOIN asked USING (row_id)").fetchall()
-        }
-        build.con.unregister("asked")
-        decisions = [decision for some in self.by_row.values() for decision in some]
-        applying.record(build, decisions, [decision for decision in applied if decision.row_id in there], there)
+def _record(build: Build, answers: Mapping[bytes, Sequence[Decision]], applied: Sequence[Decision]) -> None:
+    """Put into the ledger which answers the state's rows have, and count those that they do not have."""
+    build.con.register("asked", pa.table({"row_id": uuids(answers)}))
+    there = {one for (one,) in build.con.execute(f"SELECT row_id FROM {build.table} SEMI JOIN asked USING (row_id)").fetchall()}
+    build.con.unregister("asked")
+    decisions = [decision for some in answers.values() for decision in some]
+    applying.record(build, decisions, [decision for decision in applied if decision.row_id in there], there)
 
 
 @dataclass
@@ -158,7 +149,7 @@ class Made:
             self.build.drop(record_id, reason, {})
         for own_id, edit in mapped.edits:
             self.build.edit(own_id, *edit)
-        if mapped.contents is None or mapped.rows is None:
+        if not len(mapped.rows):
             return
         self.contents.append(mapped.contents)
         self.rows.append(mapped.rows)

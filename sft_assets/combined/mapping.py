@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import orjson
@@ -41,28 +41,26 @@ class Record(NamedTuple):
     text: str
 
 
-@dataclass
-class Mapped:
+class Mapped(NamedTuple):
     """What became of some records.
 
-    sources: how many there were of each. contents, rows: as the content store and the state have them; none where no record
-    gave a row. edits: (row_id, change). quarantined: as `Build.quarantine` takes it. dropped: (row_id, reason). applied: the
-    decisions of people that the rows now have.
+    sources: how many there were of each. contents, rows: as the content store and the state have them. edits: (row_id, change).
+    quarantined: as `Build.quarantine` takes it. dropped: (row_id, reason). applied: the decisions of people that the rows now
+    have.
     """
 
     sources: Counter[str]
-    contents: pa.Table | None = None
-    rows: pa.Table | None = None
-    edits: list[tuple[bytes, Edit]] = field(default_factory=list)
-    quarantined: list[tuple[str, str, int, bytes, str, str, str, str]] = field(default_factory=list)
-    dropped: list[tuple[bytes, str]] = field(default_factory=list)
-    applied: list[Decision] = field(default_factory=list)
+    contents: pa.Table
+    rows: pa.Table
+    edits: list[tuple[bytes, Edit]]
+    quarantined: list[tuple[str, str, int, bytes, str, str, str, str]]
+    dropped: list[tuple[bytes, str]]
+    applied: list[Decision]
 
     @property
     def created(self) -> int:
         """Rows beyond one for each record."""
-        made = len(self.rows) if self.rows else 0
-        return made + len(self.quarantined) + len(self.dropped) - self.sources.total()
+        return len(self.rows) + len(self.quarantined) + len(self.dropped) - self.sources.total()
 
 
 @dataclass(frozen=True)
@@ -90,22 +88,21 @@ class Mapper:
         return self._mapped(records, outcomes)
 
     def _mapped(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> Mapped:
-        mapped = Mapped(Counter(record.source for record in records))
         made: list[tuple[Record, bytes, Row]] = []
+        quarantined, dropped, applied = [], [], list[Decision]()
         for record, outcome in zip(records, outcomes, strict=True):
-            outcome = self._with_answers(record, outcome, mapped.applied)
+            outcome = self._with_answers(record, outcome, applied)
             if isinstance(outcome, BadRecord):
                 data = record.text.encode()
                 told = (outcome.reason, mask(outcome.detail)[0], hashlib.sha256(data).hexdigest(), excerpt(data))
-                mapped.quarantined.append((record.source, record.file, record.position, record.id, *told))
+                quarantined.append((record.source, record.file, record.position, record.id, *told))
             elif isinstance(outcome, str):
-                mapped.dropped.append((record.id, outcome))
+                dropped.append((record.id, outcome))
             else:
                 made += [(record, row_id(record.id, row.conversation.path), row) for row in outcome]
-        if made:
-            mapped.edits = [(own_id, edit) for _, own_id, row in made for edit in row.edits]
-            mapped.contents, mapped.rows = _columns(made)
-        return mapped
+        sources = Counter(record.source for record in records)
+        edits = [(own_id, edit) for _, own_id, row in made for edit in row.edits]
+        return Mapped(sources, *_columns(made), edits, quarantined, dropped, applied)
 
     def _with_answers(self, record: Record, outcome: Outcome, applied: list[Decision]) -> Outcome:
         """The rows of a record with the answers that they were given, or why they can be none with them."""
@@ -124,7 +121,10 @@ class Mapper:
 
 def records_of(batch: pa.RecordBatch) -> list[Record]:
     """The rows of a batch whose first columns are RECORD."""
-    columns: list[list[Any]] = [batch.column(0).storage.to_pylist(), *(c.to_pylist() for c in batch.columns[1:7])]
+    columns: list[list[Any]] = [
+        batch.column(0).storage.to_pylist(),
+        *(c.to_pylist() for c in batch.columns[1 : len(Record._fields)]),
+    ]
     return list(map(Record._make, zip(*columns, strict=True)))
 
 
@@ -143,8 +143,8 @@ def _columns(rows: Sequence[tuple[Record, bytes, Row]]) -> tuple[pa.Table, pa.Ta
         "record_id": uuids([record.id for record, _, _ in rows]),
         "content_hash": hashes,
         "source": pa.array([record.source for record, _, _ in rows], pa.string()),
-        "origin": pa.array(["source"] * len(rows)),
-        "kind": pa.array([c.kind for c in made]),
+        "origin": pa.array(["source"] * len(rows), pa.string()),
+        "kind": pa.array([c.kind for c in made], pa.string()),
         "label": pa.array([c.label for c in made], pa.bool_()),
         "license": pa.array([c.license for c in made], pa.string()),
         "language": pa.array([c.language for c in made], pa.string()),

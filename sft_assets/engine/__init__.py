@@ -35,13 +35,14 @@ class Job(Generic[In, Out]):
     name: as `engine.ray` of the recipe has it. load: called once in each worker; gives the function of a batch, which several
     threads may call. It is pickled for other processes. local: `threads` where the function leaves the GIL, `processes` where
     it does not, `here` where it uses every core by itself, `loop` where it is a coroutine, which waits for others. at_once:
-    batches that one worker takes at a time.
+    batches that one worker takes at a time. rows: that there will be, where it is known: for few no process is started.
     """
 
     name: str
     load: Callable[[], Callable[[In], Out | Awaitable[Out]]]
     local: Literal["threads", "processes", "here", "loop"] = "threads"
     at_once: int = 1
+    rows: int | None = None
 
 
 class Workers(ABC, Generic[In, Out]):

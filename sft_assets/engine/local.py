@@ -21,6 +21,7 @@ from sft_assets.engine.frames import environment, module, packed, read_frame, wr
 from sft_assets.engine.worker import LoopThread, result_of
 from sft_assets.errors import SftError
 
+ENOUGH = 16_384  # rows: with fewer the caller is done sooner than worker processes have started
 AHEAD = 2  # batches for each worker: one that it works on, one that waits for it
 ATTEMPTS = 2
 SECONDS_TO_END = 5.0
@@ -34,7 +35,8 @@ class Local(Engine):
 
     @contextmanager
     def workers(self, job: Job[In, Out]) -> Iterator[Workers[In, Out]]:
-        if job.local == "here" or (job.local == "processes" and self.threads == 1):
+        alone = self.threads == 1 or (job.rows is not None and job.rows < ENOUGH)
+        if job.local == "here" or (job.local == "processes" and alone):
             yield Here(job.load())
         elif job.local == "loop":
             loop: Loop[In, Out] = Loop(job.load(), job.at_once)

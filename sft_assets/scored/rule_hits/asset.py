@@ -25,7 +25,6 @@ from sft_assets.scored.rule_hits.search import Matcher, search_batch
 from sft_assets.warehouse.build import Build, Law, Table
 
 BATCH = 2048  # contents
-ENOUGH = 8 * BATCH  # contents: fewer are searched sooner than worker processes have started
 
 TABLE = Table(
     "rule_hits",
@@ -88,7 +87,7 @@ def search_all(
     rules: Sequence[Rule], batches: Iterable[pa.RecordBatch], total: int, engine: Engine
 ) -> Iterator[tuple[int, pa.Table]]:
     """How many rows each batch of content_hash, messages and tools has, and the hits in it. total: rows of all batches."""
-    job = Job("rules", partial(searching, rules), local="processes" if total >= ENOUGH else "here")  # checks hold the GIL
+    job = Job("rules", partial(searching, rules), local="processes", rows=total)  # checks hold the GIL
     with engine.workers(job) as workers:
         yield from workers.map_of((len(batch), batch) for batch in batches)
 
